@@ -1,0 +1,234 @@
+//! The shutdown report: one structure, shown as a table, as JSON, and by `inspect`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+use crate::types::{ClientOrderId, ExchangeName, ExchangeOrderId, Instrument, OrderStatus};
+use crate::types::{Quantity, Timestamp};
+
+/// What a shutdown did, and what it could not do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutdownReport {
+    /// The verdict; its [`exit_code`](Outcome::exit_code) is the program's.
+    pub outcome: Outcome,
+    /// Why it began: `SIGTERM`, `shutdown()`, `drain(kraken)`, ….
+    pub trigger: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// From beginning to end, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Every phase that was entered, in order.
+    pub phases: Vec<PhaseReport>,
+    /// Every exchange, in the order of the configuration.
+    pub exchanges: Vec<ExchangeReport>,
+    /// What was saved.
+    pub state: StateReport,
+    /// Everything that failed, with the name of the scope it failed in.
+    pub failures: Vec<Failure>,
+}
+
+/// The verdict on a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every order confirmed closed, state saved, every connection closed in order.
+    Clean,
+    /// Orders and state are safe, but something else failed, for example a close was not answered.
+    Degraded,
+    /// The deadline ended it.
+    DeadlineForced,
+    /// The operator ended it with a second signal.
+    OperatorForced,
+    /// An order is open or unknown, and named in the report.
+    OrdersLeft,
+    /// State could not be saved.
+    StateNotSaved,
+}
+
+impl Outcome {
+    /// The process exit code that says this.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Degraded => 10,
+            Self::DeadlineForced => 11,
+            Self::OperatorForced => 12,
+            Self::OrdersLeft => 13,
+            Self::StateNotSaved => 14,
+        }
+    }
+
+    /// A sentence for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Clean => "every order is confirmed closed, state is saved, all connections closed in order",
+            Self::Degraded => "orders and state are safe, but something failed on the way",
+            Self::DeadlineForced => "the deadline ended the shutdown before its work was done",
+            Self::OperatorForced => "the operator forced the exit",
+            Self::OrdersLeft => "orders are still open or unknown, see the list",
+            Self::StateNotSaved => "state could not be saved",
+        }
+    }
+}
+
+/// One phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Which.
+    pub phase: Phase,
+    /// Time it was allowed, in milliseconds.
+    pub budget_ms: u64,
+    /// Time it took, in milliseconds.
+    pub used_ms: u64,
+    /// How it ended.
+    pub ended: PhaseEnd,
+}
+
+/// How a phase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseEnd {
+    /// Its work was done.
+    Done,
+    /// Its limit came first.
+    TimedOut,
+    /// The operator forced the exit.
+    Forced,
+}
+
+/// One exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeReport {
+    /// Its name in the configuration.
+    pub exchange: ExchangeName,
+    /// Every order that was open, unknown or in flight when shutdown began, and every one that is
+    /// not confirmed closed now.
+    pub orders: Vec<OrderReport>,
+    /// Orders of the exchange's own list that are not the gateway's; they were left alone.
+    pub foreign_orders: u64,
+    /// Each of its connections.
+    pub connections: Vec<ConnectionReport>,
+}
+
+/// One order's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderReport {
+    /// The gateway's id.
+    pub client_id: ClientOrderId,
+    /// The exchange's id, where it is known.
+    pub exchange_id: Option<ExchangeOrderId>,
+    /// What it trades.
+    pub instrument: Instrument,
+    /// What became of it.
+    pub fate: OrderFate,
+    /// The last status known.
+    pub status: OrderStatus,
+    /// Quantity asked for.
+    pub quantity: Quantity,
+    /// Quantity filled.
+    pub filled: Quantity,
+    /// How often a cancel was written for it.
+    pub cancel_attempts: u32,
+    /// From the first cancel to the terminal update, in milliseconds.
+    pub confirmed_after_ms: Option<u64>,
+    /// Why it is not closed, or the exchange's words on how it closed.
+    pub reason: Option<String>,
+}
+
+/// What became of an order at shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderFate {
+    /// Cancelled, confirmed by the exchange's terminal update or answer.
+    Canceled,
+    /// It filled before the cancel reached it.
+    FilledDuringCancel,
+    /// The exchange refused it.
+    Rejected,
+    /// It expired.
+    Expired,
+    /// No byte of it was written.
+    NotSent,
+    /// Left open on purpose.
+    Kept,
+    /// Open as far as is known: the cancel was not confirmed.
+    StillOpen,
+    /// The exchange never said what became of it.
+    Unknown,
+}
+
+impl OrderFate {
+    /// Whether the exchange may still hold the order against the operator's wish.
+    pub fn is_left(self) -> bool {
+        matches!(self, Self::StillOpen | Self::Unknown)
+    }
+
+    /// The name used in logs and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Canceled => "canceled",
+            Self::FilledDuringCancel => "filled_during_cancel",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::NotSent => "not_sent",
+            Self::Kept => "kept",
+            Self::StillOpen => "still_open",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One connection's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// `market` or `trading`.
+    pub connection: String,
+    /// Its disconnect stages with the time since shutdown began.
+    pub stages: Vec<StageReport>,
+    /// The code of the close frame that the gateway sent.
+    pub close_sent: Option<u16>,
+    /// The code of the close frame that the exchange sent.
+    pub close_received: Option<u16>,
+    /// Whether both close frames were exchanged and TCP ended after them.
+    pub closed_in_order: bool,
+    /// What was missing, in words.
+    pub problem: Option<String>,
+}
+
+/// One disconnect stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Which.
+    pub stage: super::Stage,
+    /// Milliseconds since the shutdown (or the drain of this exchange) began.
+    pub elapsed_ms: u64,
+}
+
+/// What was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StateReport {
+    /// Whether everything that had to be saved was.
+    pub saved: bool,
+    /// The state directory.
+    pub directory: String,
+    /// How many last ticks were saved.
+    pub last_ticks: usize,
+    /// Why something was not saved.
+    pub error: Option<String>,
+}
+
+/// Something that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The scope, for example `gateway/kraken/trading`.
+    pub scope: String,
+    /// What happened.
+    pub reason: String,
+}
+
+impl ShutdownReport {
+    /// Orders that the exchange may still hold against the operator's wish.
+    pub fn orders_left(&self) -> impl Iterator<Item = &OrderReport> {
+        self.exchanges.iter().flat_map(|e| &e.orders).filter(|order| order.fate.is_left())
+    }
+}

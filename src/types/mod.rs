@@ -1,0 +1,18 @@
+//! The vocabulary: instruments, money, ticks, orders and fills. Data only; this module knows no other.
+
+mod id;
+mod instrument;
+mod money;
+mod order;
+mod spec;
+mod tick;
+
+pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
+pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
+pub use jiff::Timestamp;
+pub use money::{InvalidNumber, Price, Quantity};
+pub use order::{
+    Fee, Fill, Liquidity, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, Side, TimeInForce,
+};
+pub use spec::{InstrumentSpec, InvalidOrder};
+pub use tick::{Quote, Tick, TickData, Trade};

@@ -1,0 +1,211 @@
+//! What an exchange allows for an instrument, and the check of an order against it.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{Instrument, NewOrder, OrderKind, Price, Quantity};
+
+/// An exchange's rules for one instrument, read from the exchange at start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstrumentSpec {
+    /// The gateway's name.
+    pub instrument: Instrument,
+    /// The exchange's own name on its order socket, for example `BTCUSDT` or `BTC/USD`.
+    pub symbol: String,
+    /// Prices are whole multiples of this.
+    pub tick_size: Decimal,
+    /// Quantities are whole multiples of this.
+    pub lot_size: Decimal,
+    /// Smallest quantity of an order.
+    pub min_quantity: Quantity,
+    /// Largest quantity of an order, where the exchange has one.
+    pub max_quantity: Option<Quantity>,
+    /// Smallest price times quantity of an order, where the exchange has one.
+    pub min_notional: Option<Decimal>,
+}
+
+/// Why an order is refused before it reaches the wire. Each names the limit and the tried value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOrder {
+    /// The price is not a multiple of the tick size.
+    #[error("price {price} of {instrument} is not a multiple of its tick size {tick_size}")]
+    PriceOffTick {
+        /// Which instrument.
+        instrument: Instrument,
+        /// The tried price.
+        price: Price,
+        /// The limit.
+        tick_size: Decimal,
+    },
+    /// The quantity is not a multiple of the lot size.
+    #[error("quantity {quantity} of {instrument} is not a multiple of its lot size {lot_size}")]
+    QuantityOffLot {
+        /// Which instrument.
+        instrument: Instrument,
+        /// The tried quantity.
+        quantity: Quantity,
+        /// The limit.
+        lot_size: Decimal,
+    },
+    /// The quantity is below the exchange's minimum.
+    #[error("quantity {quantity} of {instrument} is below its minimum {min_quantity}")]
+    QuantityBelowMinimum {
+        /// Which instrument.
+        instrument: Instrument,
+        /// The tried quantity.
+        quantity: Quantity,
+        /// The limit.
+        min_quantity: Quantity,
+    },
+    /// The quantity is above the exchange's maximum.
+    #[error("quantity {quantity} of {instrument} is above its maximum {max_quantity}")]
+    QuantityAboveMaximum {
+        /// Which instrument.
+        instrument: Instrument,
+        /// The tried quantity.
+        quantity: Quantity,
+        /// The limit.
+        max_quantity: Quantity,
+    },
+    /// Price times quantity is below the exchange's minimum.
+    #[error(
+        "{quantity} of {instrument} at {price} is worth {notional}, below the minimum {min_notional}"
+    )]
+    NotionalBelowMinimum {
+        /// Which instrument.
+        instrument: Instrument,
+        /// The tried price.
+        price: Price,
+        /// The tried quantity.
+        quantity: Quantity,
+        /// Their product.
+        notional: Decimal,
+        /// The limit.
+        min_notional: Decimal,
+    },
+    /// A price or quantity that is zero, negative or too large to multiply.
+    #[error("price and quantity of {instrument} must be above zero and multiply within 28 digits")]
+    NotPositive {
+        /// Which instrument.
+        instrument: Instrument,
+    },
+}
+
+impl InstrumentSpec {
+    /// Checks an order against the exchange's rules, so that it is refused here and not there.
+    pub fn check(&self, order: &NewOrder) -> Result<(), InvalidOrder> {
+        let instrument = self.instrument;
+        let quantity = order.quantity;
+        if quantity.0 <= Decimal::ZERO {
+            return Err(InvalidOrder::NotPositive { instrument });
+        }
+        if quantity < self.min_quantity {
+            let min_quantity = self.min_quantity;
+            return Err(InvalidOrder::QuantityBelowMinimum { instrument, quantity, min_quantity });
+        }
+        if let Some(max_quantity) = self.max_quantity.filter(|max| quantity > *max) {
+            return Err(InvalidOrder::QuantityAboveMaximum { instrument, quantity, max_quantity });
+        }
+        if !is_multiple(quantity.0, self.lot_size) {
+            let lot_size = self.lot_size;
+            return Err(InvalidOrder::QuantityOffLot { instrument, quantity, lot_size });
+        }
+        let OrderKind::Limit { price, .. } = order.kind else { return Ok(()) };
+        if price.0 <= Decimal::ZERO {
+            return Err(InvalidOrder::NotPositive { instrument });
+        }
+        if !is_multiple(price.0, self.tick_size) {
+            let tick_size = self.tick_size;
+            return Err(InvalidOrder::PriceOffTick { instrument, price, tick_size });
+        }
+        let notional =
+            price.0.checked_mul(quantity.0).ok_or(InvalidOrder::NotPositive { instrument })?;
+        match self.min_notional {
+            Some(min_notional) if notional < min_notional => {
+                Err(InvalidOrder::NotionalBelowMinimum {
+                    instrument,
+                    price,
+                    quantity,
+                    notional: notional.normalize(),
+                    min_notional,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The price rounded down to the tick size.
+    pub fn round_price(&self, price: Price) -> Price {
+        Price(round_down(price.0, self.tick_size))
+    }
+
+    /// The quantity rounded down to the lot size.
+    pub fn round_quantity(&self, quantity: Quantity) -> Quantity {
+        Quantity(round_down(quantity.0, self.lot_size))
+    }
+}
+
+fn is_multiple(value: Decimal, step: Decimal) -> bool {
+    step.is_zero() || value.checked_rem(step).is_some_and(|rest| rest.is_zero())
+}
+
+fn round_down(value: Decimal, step: Decimal) -> Decimal {
+    if step.is_zero() {
+        return value;
+    }
+    value.checked_rem(step).map_or(value, |rest| (value - rest).normalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Side;
+
+    fn spec() -> InstrumentSpec {
+        InstrumentSpec {
+            instrument: "binance:BTC-USDT".parse().unwrap(),
+            symbol: "BTCUSDT".into(),
+            tick_size: "0.01".parse().unwrap(),
+            lot_size: "0.00001".parse().unwrap(),
+            min_quantity: "0.0001".parse().unwrap(),
+            max_quantity: Some("10".parse().unwrap()),
+            min_notional: Some("5".parse().unwrap()),
+        }
+    }
+
+    fn limit(price: &str, quantity: &str) -> NewOrder {
+        let instrument = spec().instrument;
+        NewOrder::limit(instrument, Side::Buy, price.parse().unwrap(), quantity.parse().unwrap())
+    }
+
+    #[test]
+    fn an_order_within_all_limits_passes() {
+        spec().check(&limit("50000.01", "0.00012")).unwrap();
+        let market = NewOrder::market(spec().instrument, Side::Sell, "1.5".parse().unwrap());
+        spec().check(&market).unwrap();
+    }
+
+    #[test]
+    fn every_limit_refuses_and_names_itself() {
+        let cases = [
+            (limit("50000.001", "0.001"), "tick size 0.01"),
+            (limit("50000", "0.000101"), "lot size 0.00001"),
+            (limit("50000", "0.00001"), "minimum 0.0001"),
+            (limit("50000", "10.1"), "maximum 10"),
+            (limit("100", "0.001"), "worth 0.1, below the minimum 5"),
+            (limit("0", "1"), "above zero"),
+            (limit("5", "-1"), "above zero"),
+        ];
+        for (order, expected) in cases {
+            let message = spec().check(&order).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn rounding_goes_down_to_the_step() {
+        assert_eq!(spec().round_price("1.239".parse().unwrap()).to_string(), "1.23");
+        assert_eq!(spec().round_quantity("0.000019".parse().unwrap()).to_string(), "0.00001");
+    }
+}
