@@ -187,7 +187,9 @@ impl Engine {
         let spent = self.spent_asset(&order);
         self.account.lock(&spent, order.locked);
         events.push(EngineEvent::Order { order: order.clone(), change: OrderChange::New });
-        self.client_ids.insert(new.client_id, id);
+        if !new.client_id.is_empty() {
+            self.client_ids.insert(new.client_id, id);
+        }
         self.open.insert(id);
         self.orders.insert(id, order);
 
@@ -234,6 +236,47 @@ impl Engine {
         self.close(id, OrderStatus::Canceled, OrderChange::Canceled { cancel_id }, now, events);
         self.finish(instrument, now, events);
         true
+    }
+
+    /// Changes price and total quantity of an open limit order in place; it loses its priority.
+    /// False when it is not open.
+    pub(crate) fn amend(
+        &mut self,
+        id: OrderId,
+        quantity: Decimal,
+        price: Decimal,
+        now: Timestamp,
+        events: &mut Vec<EngineEvent>,
+    ) -> Result<bool, Reject> {
+        let Some(old) = self.open.get(&id).and_then(|id| self.orders.get(id)) else {
+            return Ok(false);
+        };
+        let Some(old_price) = old.price else { return Ok(false) };
+        let mut order = Order { quantity, price: Some(price), updated: now, ..old.clone() };
+        let (instrument, side) = (order.instrument, order.side);
+        if order.remaining() <= Decimal::ZERO {
+            return Ok(false);
+        }
+        if order.post_only && self.books[instrument].crosses(side, price) {
+            return Err(Reject::WouldTake);
+        }
+        let spent = self.spent_asset(&order);
+        let locked = self.lock_needed(&order);
+        if locked - order.locked > self.account.free(&spent) {
+            return Err(Reject::InsufficientBalance);
+        }
+        self.account.lock(&spent, locked - order.locked);
+        order.locked = locked;
+        let remaining = order.remaining();
+        self.books[instrument].remove(side, old_price, id);
+        events.push(EngineEvent::Order { order: order.clone(), change: OrderChange::Amended });
+        self.orders.insert(id, order);
+        let matches = self.books[instrument].take(side, Some(price), remaining);
+        let traded: Decimal = matches.iter().map(|m| m.quantity).sum();
+        self.settle(instrument, side, OrderKind::Limit, Some(id), &matches, now, events);
+        self.books[instrument].rest(side, price, Owner::Account(id), remaining - traded);
+        self.finish(instrument, now, events);
+        Ok(true)
     }
 
     /// Fills an open order whole, or up to `quantity`, against another participant at its price.

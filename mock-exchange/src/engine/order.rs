@@ -158,6 +158,8 @@ pub(crate) enum OrderChange {
     },
     /// An immediate order's rest, or a market order that found nothing.
     Expired,
+    /// Price or quantity changed in place.
+    Amended,
 }
 
 /// A trade that everyone sees.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -418,6 +419,20 @@ impl VenueState {
             ack = Ack::Lose;
         }
         CancelResult { outcome: answer, ack, events }
+    }
+
+    /// Changes an open order in place; false when it is not open. Publish the events after the
+    /// answer.
+    pub(crate) fn amend(
+        &mut self,
+        id: OrderId,
+        quantity: Decimal,
+        price: Decimal,
+        events: &mut Vec<EngineEvent>,
+    ) -> Result<bool, Reject> {
+        self.dirty = true;
+        let now = self.now();
+        self.engine.amend(id, quantity, price, now, events)
     }
 
     pub(super) fn cancels(&self) -> Vec<CancelRecord> {
