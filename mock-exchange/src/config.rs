@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::kraken::Tier;
 
 /// Everything a [`MockExchange`](crate::MockExchange) is started with.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,8 @@ pub struct VenueConfig {
     /// Kraken only: write every field into every execution report, as some clients need, instead
     /// of the exchange's deltas. Default off.
     pub kraken_full_reports: bool,
+    /// Kraken only: the account's tier, which sets its order limits. Default Pro.
+    pub kraken_tier: Tier,
 }
 
 impl Default for VenueConfig {
@@ -73,6 +76,7 @@ impl Default for VenueConfig {
             queue_frames: 65_536,
             history: 200_000,
             kraken_full_reports: false,
+            kraken_tier: Tier::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub use connection::{ByteStream, Listener};
 pub use engine::{Balance, OrderKind, OrderStatus, Side, TimeInForce};
 pub use faults::{Disconnect, Fault, FaultAction, FaultState, Refusal, Target, When};
 pub use instrument::Instrument;
+pub use kraken::Tier;
 pub use ledger::{
     CancelOutcome, CancelRecord, ClosedBy, ConnectionRecord, ExchangeLedger, FillRecord, Ledger,
     OrderRecord, RequestRecord,
