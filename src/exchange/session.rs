@@ -44,12 +44,8 @@ pub trait Session: Send {
     fn opened(&mut self, now: Timestamp, out: &mut Outbox);
 
     /// A text message arrived at `now`.
-    fn received(
-        &mut self,
-        text: &str,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) -> Result<(), DecodeError>;
+    fn received(&mut self, text: &str, now: Timestamp, out: &mut Outbox)
+    -> Result<(), DecodeError>;
 
     /// The answer to a request of [`Outbox::requests`].
     fn answered(

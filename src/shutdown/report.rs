@@ -61,7 +61,9 @@ impl Outcome {
     /// A sentence for people.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Clean => "every order is confirmed closed, state is saved, all connections closed in order",
+            Self::Clean => {
+                "every order is confirmed closed, state is saved, all connections closed in order"
+            }
             Self::Degraded => "orders and state are safe, but something failed on the way",
             Self::DeadlineForced => "the deadline ended the shutdown before its work was done",
             Self::OperatorForced => "the operator forced the exit",

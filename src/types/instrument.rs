@@ -113,11 +113,7 @@ pub struct Instrument(&'static Interned);
 
 impl Instrument {
     /// Checks and interns the name.
-    pub fn new(
-        exchange: ExchangeName,
-        base: &str,
-        quote: &str,
-    ) -> Result<Self, InvalidInstrument> {
+    pub fn new(exchange: ExchangeName, base: &str, quote: &str) -> Result<Self, InvalidInstrument> {
         for asset in [base, quote] {
             let fits = (1..=20).contains(&asset.len());
             let allowed =
@@ -134,8 +130,12 @@ impl Instrument {
         if names.instruments.len() >= MAX_NAMES {
             return Err(InvalidInstrument::TooMany);
         }
-        let kept: &'static Interned =
-            Box::leak(Box::new(Interned { exchange, base: base.into(), quote: quote.into(), text }));
+        let kept: &'static Interned = Box::leak(Box::new(Interned {
+            exchange,
+            base: base.into(),
+            quote: quote.into(),
+            text,
+        }));
         names.instruments.insert(&kept.text, kept);
         Ok(Self(kept))
     }

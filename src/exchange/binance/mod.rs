@@ -1,23 +1,70 @@
-//! Binance Spot.
+//! Binance Spot: market streams, and the WebSocket API v3 for orders and their updates.
+//!
+//! Sources: <https://github.com/binance/binance-spot-api-docs>: `web-socket-streams.md`,
+//! `web-socket-api.md`, `user-data-stream.md`, `errors.md`, `enums.md`, `rest-api.md`.
+
+mod instruments;
+mod market;
+mod messages;
+mod sign;
+mod trading;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
-use crate::types::{Instrument, InstrumentSpec};
+use url::Url;
+
+use self::market::Market;
+use self::sign::{Signer, SignerError};
+use self::trading::Trading;
+use super::{
+    Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
+    TradingSession,
+};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+
+/// The server pings every 20 seconds, so that a connection is silent for longer only when it is in
+/// trouble (both documents, section on ping frames).
+const PROBE_AFTER: Duration = Duration::from_secs(25);
+
+/// The server itself gives up a connection after a minute without a pong; so does the gateway.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// A connection is cut after 24 hours; ten minutes earlier leave room for its successor.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600 - 600);
+
+/// Incoming messages a second on a market connection, pings and pongs included
+/// (`web-socket-streams.md`). The API has request weights instead.
+const MARKET_MESSAGES_PER_SECOND: u32 = 5;
 
 /// The production addresses.
 pub fn production() -> Endpoints {
-    unimplemented!()
+    let address = |host: &str| {
+        Url::parse(host).unwrap_or_else(|error| unreachable!("{host} is an address: {error}"))
+    };
+    Endpoints {
+        market: address("wss://stream.binance.com:9443/stream"),
+        trading: address("wss://ws-api.binance.com:443/ws-api/v3"),
+        http: address("https://api.binance.com"),
+    }
 }
 
-/// The Binance adapter.
+/// The Binance Spot adapter.
 #[derive(Debug)]
-pub struct Binance;
+pub struct Binance {
+    exchange: ExchangeName,
+    endpoints: Endpoints,
+    signer: Result<Arc<Signer>, SignerError>,
+}
 
 impl Binance {
-    /// An adapter from its setup.
-    pub fn new(_: AdapterSetup) -> Self {
-        Self
+    /// An adapter from its setup. A secret that begins with a PEM mark is an Ed25519 private key,
+    /// any other is an HMAC secret; one that cannot sign is refused when the first trading session
+    /// opens.
+    pub fn new(setup: AdapterSetup) -> Self {
+        let AdapterSetup { exchange, endpoints, credentials } = setup;
+        Self { exchange, endpoints, signer: Signer::new(credentials.as_ref()).map(Arc::new) }
     }
 }
 
@@ -25,29 +72,55 @@ impl Adapter for Binance {
     fn kind(&self) -> AdapterKind {
         AdapterKind::Binance
     }
-    fn rules(&self, _: ConnectionKind) -> ConnectionRules {
-        unimplemented!()
+
+    fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
+        let (url, messages_per_second) = match connection {
+            ConnectionKind::Market => (&self.endpoints.market, Some(MARKET_MESSAGES_PER_SECOND)),
+            ConnectionKind::Trading => (&self.endpoints.trading, None),
+        };
+        ConnectionRules {
+            url: url.clone(),
+            probe: Probe::PingFrame,
+            probe_after: PROBE_AFTER,
+            dead_after: DEAD_AFTER,
+            lifetime: Some(LIFETIME),
+            messages_per_second,
+        }
     }
+
     fn instruments_request(&self, _: &[Instrument]) -> HttpRequest {
-        unimplemented!()
+        instruments::request(&self.endpoints.http)
     }
+
     fn read_instruments(
         &self,
-        _: &HttpResponse,
-        _: &[Instrument],
+        response: &HttpResponse,
+        wanted: &[Instrument],
     ) -> Result<Vec<InstrumentSpec>, DecodeError> {
-        unimplemented!()
+        instruments::read(response, wanted)
     }
-    fn market_session(&self, _: Arc<SymbolTable>) -> Box<dyn MarketSession> {
-        unimplemented!()
+
+    fn market_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn MarketSession> {
+        Box::new(Market::new(symbols))
     }
-    fn trading_session(&self, _: Arc<SymbolTable>) -> Box<dyn TradingSession> {
-        unimplemented!()
+
+    fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
+        Box::new(Trading::new(symbols, self.signer.clone()))
     }
-    fn guess_instrument(&self, _: &str) -> Option<Instrument> {
-        unimplemented!()
+
+    fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
+        let (base, quote) = instruments::split(symbol)?;
+        Instrument::new(self.exchange, base, quote).ok()
     }
+
     fn dead_mans_switch(&self) -> DeadMansSwitch {
-        unimplemented!()
+        // Only the futures have a countdown; Spot has none.
+        DeadMansSwitch::None
     }
+}
+
+/// Whether a refusal with this code is repeated however often one tries: a key, a signature, a
+/// permission, a symbol or a parameter is wrong (errors.md).
+fn permanent(code: i64) -> bool {
+    matches!(code, -1002 | -1022 | -2014 | -2015 | -1130..=-1100)
 }

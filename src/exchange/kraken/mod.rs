@@ -1,23 +1,77 @@
-//! Kraken Spot.
+//! Kraken Spot, WebSocket API v2.
+//!
+//! Market data comes from the public host, orders and their reports from the authenticated one,
+//! whose token is fetched over HTTP before each connection. The WebSocket API has no request for
+//! the state of one order: that is asked over HTTP.
+
+mod instruments;
+mod market;
+mod messages;
+mod query;
+mod reports;
+mod requests;
+mod sign;
+mod trading;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
-use crate::types::{Instrument, InstrumentSpec};
+use url::Url;
 
-/// The production addresses.
+use super::{
+    Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
+    TradingSession,
+};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+
+use market::KrakenMarket;
+use sign::Account;
+use trading::KrakenTrading;
+
+/// The application ping. Source: <https://docs.kraken.com/api/docs/websocket-v2/ping>.
+const PING: &str = r#"{"method":"ping"}"#;
+
+/// With a subscription the exchange sends a heartbeat each second in which nothing else came, so
+/// five silent seconds are odd already.
+/// Source: <https://docs.kraken.com/api/docs/websocket-v2/heartbeat>.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
+
+/// A probe has ten seconds to bring an answer.
+const DEAD_AFTER: Duration = Duration::from_secs(15);
+
+/// The production addresses. There is no public test network for spot trading.
+///
+/// Source: <https://docs.kraken.com/api/docs/guides/spot-ws-intro>.
 pub fn production() -> Endpoints {
-    unimplemented!()
+    Endpoints {
+        market: address("wss://ws.kraken.com/v2"),
+        trading: address("wss://ws-auth.kraken.com/v2"),
+        http: address("https://api.kraken.com"),
+    }
 }
 
-/// The Kraken adapter.
+fn address(text: &'static str) -> Url {
+    match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => unreachable!("the constant address {text} is checked by a test: {error}"),
+    }
+}
+
+/// The Kraken adapter. All sessions share the account, whose nonce must never go back.
 #[derive(Debug)]
-pub struct Kraken;
+pub struct Kraken {
+    exchange: ExchangeName,
+    endpoints: Endpoints,
+    account: Arc<Account>,
+}
 
 impl Kraken {
-    /// An adapter from its setup.
-    pub fn new(_: AdapterSetup) -> Self {
-        Self
+    /// An adapter from its setup. A secret that is not base64 shows when a trading session opens.
+    pub fn new(setup: AdapterSetup) -> Self {
+        let AdapterSetup { exchange, endpoints, credentials } = setup;
+        let account = Arc::new(Account::new(endpoints.http.clone(), credentials.as_ref()));
+        Self { exchange, endpoints, account }
     }
 }
 
@@ -25,29 +79,51 @@ impl Adapter for Kraken {
     fn kind(&self) -> AdapterKind {
         AdapterKind::Kraken
     }
-    fn rules(&self, _: ConnectionKind) -> ConnectionRules {
-        unimplemented!()
+
+    fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
+        let url = match connection {
+            ConnectionKind::Market => &self.endpoints.market,
+            ConnectionKind::Trading => &self.endpoints.trading,
+        };
+        ConnectionRules {
+            url: url.clone(),
+            probe: Probe::Message,
+            probe_after: PROBE_AFTER,
+            dead_after: DEAD_AFTER,
+            // No maximal age and no number for the message rate are documented.
+            lifetime: None,
+            messages_per_second: None,
+        }
     }
-    fn instruments_request(&self, _: &[Instrument]) -> HttpRequest {
-        unimplemented!()
+
+    fn instruments_request(&self, _wanted: &[Instrument]) -> HttpRequest {
+        let mut url = self.endpoints.http.clone();
+        url.set_path(instruments::PATH);
+        HttpRequest { method: "GET", url, headers: Vec::new(), body: String::new() }
     }
+
     fn read_instruments(
         &self,
-        _: &HttpResponse,
-        _: &[Instrument],
+        response: &HttpResponse,
+        wanted: &[Instrument],
     ) -> Result<Vec<InstrumentSpec>, DecodeError> {
-        unimplemented!()
+        instruments::read_instruments(response, wanted)
     }
-    fn market_session(&self, _: Arc<SymbolTable>) -> Box<dyn MarketSession> {
-        unimplemented!()
+
+    fn market_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn MarketSession> {
+        Box::new(KrakenMarket::new(symbols))
     }
-    fn trading_session(&self, _: Arc<SymbolTable>) -> Box<dyn TradingSession> {
-        unimplemented!()
+
+    fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
+        Box::new(KrakenTrading::new(symbols, Arc::clone(&self.account)))
     }
-    fn guess_instrument(&self, _: &str) -> Option<Instrument> {
-        unimplemented!()
+
+    fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
+        instruments::instrument(self.exchange, symbol)
     }
+
+    /// `cancel_all_orders_after`, over the whole account and all its connections.
     fn dead_mans_switch(&self) -> DeadMansSwitch {
-        unimplemented!()
+        DeadMansSwitch::AccountTimer
     }
 }

@@ -1,0 +1,28 @@
+//! The configuration: plain structs that a bot fills in, or a TOML file read with every fault
+//! reported at once, each with its line and key.
+//!
+//! ```
+//! use exchange_gateway::config::{Config, ExchangeConfig};
+//! use exchange_gateway::exchange::AdapterKind;
+//!
+//! let mut config = Config::default();
+//! let mut kraken = ExchangeConfig::new(AdapterKind::Kraken);
+//! kraken.instruments = vec!["kraken:BTC-USD".parse()?];
+//! config.exchanges.push(kraken);
+//! config.validate()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod checks;
+mod duration;
+mod effective;
+mod fault;
+mod file;
+mod reader;
+mod sections;
+
+pub use duration::{InvalidDuration, format_duration, parse_duration};
+pub use fault::{ConfigError, Fault};
+pub use sections::{
+    Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OrdersConfig, ShutdownConfig,
+};

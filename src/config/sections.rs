@@ -1,0 +1,253 @@
+//! The sections and their defaults. Fields are public and plain: a bot may build them in code.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::exchange::{AdapterKind, AdapterSetup, Credentials, Endpoints};
+use crate::types::{ExchangeName, Instrument};
+
+/// The whole configuration. [`Default`] holds no exchange; everything else is ready for production.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// The gateway itself, `[gateway]`.
+    pub gateway: GatewayConfig,
+    /// Time limits of a shutdown, `[shutdown]`.
+    pub shutdown: ShutdownConfig,
+    /// What connections have in common, `[connection]`. It is where the `connection` of each
+    /// exchange in a file begins; a gateway reads only that of the exchange.
+    pub connection: ConnectionConfig,
+    /// Order handling, `[orders]`.
+    pub orders: OrdersConfig,
+    /// The exchanges, `[exchanges.NAME]`, in the order of the file. At least one.
+    pub exchanges: Vec<ExchangeConfig>,
+}
+
+/// The gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Directory of the saved state; made if absent. A relative path is relative to the working
+    /// directory. Default `gateway-state`. Two gateways must never share one.
+    pub state_dir: PathBuf,
+    /// What the gateway's client order ids begin with, 1 to 3 lowercase letters or digits. Default
+    /// `gw`. Orders whose ids begin with it are the gateway's own and are cancelled at shutdown,
+    /// so two gateways on one account need two tags.
+    pub order_tag: String,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { state_dir: "gateway-state".into(), order_tag: "gw".into() }
+    }
+}
+
+/// Time limits of a shutdown. A phase ends as soon as its work is done, and what it does not use
+/// is left to later ones, so generous limits cost nothing when all goes well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShutdownConfig {
+    /// The whole shutdown ends after this, whatever is left. Default 20 s, from 100 ms to 1 h.
+    /// Too short leaves orders open; longer than the service manager's own limit
+    /// (`TimeoutStopSec`, `terminationGracePeriodSeconds`) means it kills first.
+    pub deadline: Duration,
+    /// Closing the order gate and waiting for orders being written. Default 1 s.
+    pub stop_new_orders: Duration,
+    /// Cancelling open orders and having each cancel confirmed. Default 8 s.
+    pub cancel_pending: Duration,
+    /// Closing positions, where that is asked for. Default 2 s; zero is allowed.
+    pub close_positions: Duration,
+    /// Saving state. Default 3 s, kept in reserve: earlier phases cannot use it up.
+    pub save_state: Duration,
+    /// Exchanging close frames. Default 4 s, kept in reserve: earlier phases cannot use it up.
+    pub disconnect: Duration,
+    /// An unconfirmed cancel is asked for again after this. Default 1 s. Very short values use up
+    /// the exchange's rate limit when it is slow, which is when the cancels matter.
+    pub cancel_retry: Duration,
+    /// A second signal sooner than this after the first is the same keypress and does not force.
+    /// Default 300 ms, at most 5 s.
+    pub force_debounce: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(20),
+            stop_new_orders: Duration::from_secs(1),
+            cancel_pending: Duration::from_secs(8),
+            close_positions: Duration::from_secs(2),
+            save_state: Duration::from_secs(3),
+            disconnect: Duration::from_secs(4),
+            cancel_retry: Duration::from_secs(1),
+            force_debounce: Duration::from_millis(300),
+        }
+    }
+}
+
+/// Limits of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// TCP, TLS and WebSocket handshake together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// From the open socket until login and every subscription are acknowledged. Default 10 s.
+    pub ready_timeout: Duration,
+    /// Waiting for the exchange's close frame, and for the end of TCP after it. Default 3 s.
+    /// Shorter than a round trip drops every connection instead of closing it.
+    pub close_timeout: Duration,
+    /// A larger message ends the connection. Default 1 MiB, from 1 KiB to 64 MiB. It bounds what
+    /// a broken peer can make the gateway hold in memory.
+    pub max_message_bytes: usize,
+    /// The wait before the first reconnect; it doubles with full jitter. Default 250 ms.
+    pub backoff_min: Duration,
+    /// The longest wait before a reconnect. Default 30 s. Short values risk a ban by the exchange
+    /// when it is down for long.
+    pub backoff_max: Duration,
+    /// A connection that lived this long resets the wait. Default 30 s.
+    pub stable_after: Duration,
+    /// A market connection that brings no tick for this long is dead, even if it answers pings.
+    /// Default 60 s. Raise it for instruments that trade rarely.
+    pub feed_silence: Duration,
+    /// Probe after this long without a frame; the exchange's rule if absent.
+    pub probe_after: Option<Duration>,
+    /// Dead after this long without a frame; the exchange's rule if absent. Longer than
+    /// `probe_after`.
+    pub dead_after: Option<Duration>,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(3),
+            max_message_bytes: 1024 * 1024,
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(30),
+            stable_after: Duration::from_secs(30),
+            feed_silence: Duration::from_secs(60),
+            probe_after: None,
+            dead_after: None,
+        }
+    }
+}
+
+/// Order handling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrdersConfig {
+    /// An order or cancel without an answer for this long is unknown and is asked about. Default
+    /// 5 s. Short values ask about orders that are merely slow.
+    pub ack_timeout: Duration,
+    /// An unanswered question "how does it stand" is repeated after this. Default 2 s.
+    pub query_retry: Duration,
+    /// Commands that may wait for one connection, 1 to 65,536. Default 1024. A full queue refuses
+    /// the order as not sent.
+    pub queue: usize,
+    /// Order updates that a slow bot may be behind before it is told that it missed some, 16 to
+    /// 1,048,576. Default 65,536.
+    pub updates_backlog: usize,
+    /// Ended orders kept in memory for questions and late fills, at most 1,000,000. Default
+    /// 10,000.
+    pub closed_kept: usize,
+}
+
+impl Default for OrdersConfig {
+    fn default() -> Self {
+        Self {
+            ack_timeout: Duration::from_secs(5),
+            query_retry: Duration::from_secs(2),
+            queue: 1024,
+            updates_backlog: 65_536,
+            closed_kept: 10_000,
+        }
+    }
+}
+
+/// One exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeConfig {
+    /// Its name in logs, reports and instruments. No two exchanges share one.
+    pub name: ExchangeName,
+    /// Whose protocol it speaks; in a file, by default the adapter of that name.
+    pub adapter: AdapterKind,
+    /// Market data WebSocket with its path; production if absent.
+    pub market_url: Option<Url>,
+    /// Order WebSocket with its path; production if absent.
+    pub trading_url: Option<Url>,
+    /// HTTP API without a path; production if absent.
+    pub http_url: Option<Url>,
+    /// Allow `ws://` and `http://` to other machines than this one. Default false: keys and orders
+    /// would be readable on the way.
+    pub allow_insecure: bool,
+    /// What to subscribe to and to trade, 1 to 500; each carries this exchange's name.
+    pub instruments: Vec<Instrument>,
+    /// Whether to connect for orders. Default true; without credentials there is market data only.
+    pub trading: bool,
+    /// API key and secret.
+    pub credentials: Option<Credentials>,
+    /// PEM file of certificate authorities to trust beside the usual ones, for a test exchange.
+    pub ca_file: Option<PathBuf>,
+    /// Limits of its connections.
+    pub connection: ConnectionConfig,
+}
+
+impl ExchangeConfig {
+    /// An exchange named after its adapter, at its production addresses, without instruments and
+    /// without credentials.
+    pub fn new(adapter: AdapterKind) -> Self {
+        // An adapter's name is an exchange name; a test below holds this for all of them.
+        let name = ExchangeName::new(adapter.as_str());
+        Self::named(name.unwrap_or_else(|error| unreachable!("{error}")), adapter)
+    }
+
+    /// The same under another name.
+    pub fn named(name: ExchangeName, adapter: AdapterKind) -> Self {
+        Self {
+            name,
+            adapter,
+            market_url: None,
+            trading_url: None,
+            http_url: None,
+            allow_insecure: false,
+            instruments: Vec::new(),
+            trading: true,
+            credentials: None,
+            ca_file: None,
+            connection: ConnectionConfig::default(),
+        }
+    }
+
+    /// Where it is reached: the given addresses, and production for the others.
+    pub fn endpoints(&self) -> Endpoints {
+        let mut endpoints = self.adapter.production();
+        for (given, used) in [
+            (&self.market_url, &mut endpoints.market),
+            (&self.trading_url, &mut endpoints.trading),
+            (&self.http_url, &mut endpoints.http),
+        ] {
+            if let Some(url) = given {
+                *used = url.clone();
+            }
+        }
+        endpoints
+    }
+
+    /// What its adapter is built from.
+    pub fn setup(&self) -> AdapterSetup {
+        AdapterSetup {
+            exchange: self.name,
+            endpoints: self.endpoints(),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_adapter_name_is_an_exchange_name() {
+        for &adapter in AdapterKind::ALL {
+            assert_eq!(ExchangeConfig::new(adapter).name.as_str(), adapter.as_str());
+        }
+    }
+}

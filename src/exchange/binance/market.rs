@@ -1,0 +1,241 @@
+//! The market session: one SUBSCRIBE for everything, then trades and best bid/ask.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::messages::{ApiError, Field, MarketMessage, shorten};
+use super::permanent;
+use crate::exchange::{
+    DecodeError, MarketSession, Outbox, Refusal, Session, SessionEvent, SymbolTable,
+};
+use crate::types::{Price, Quantity, Quote, Side, Tick, TickData, Timestamp, Trade};
+
+/// Streams a connection may carry (web-socket-streams.md, "Websocket Limits").
+const MAX_STREAMS: usize = 1024;
+
+/// Streams of each instrument.
+const STREAMS: [&str; 2] = ["trade", "bookTicker"];
+
+const SUBSCRIBE_ID: u64 = 1;
+const UNSUBSCRIBE_ID: u64 = 2;
+
+/// Market data of one connection attempt.
+#[derive(Debug)]
+pub(super) struct Market {
+    symbols: Arc<SymbolTable>,
+    subscribing: bool,
+    unsubscribing: bool,
+}
+
+impl Market {
+    pub(super) fn new(symbols: Arc<SymbolTable>) -> Self {
+        Self { symbols, subscribing: false, unsubscribing: false }
+    }
+
+    fn stream_count(&self) -> usize {
+        self.symbols.instruments().len() * STREAMS.len()
+    }
+
+    fn control(&self, method: &str, id: u64) -> String {
+        let params: Vec<String> = self
+            .symbols
+            .specs()
+            .flat_map(|spec| {
+                let symbol = spec.symbol.to_ascii_lowercase();
+                STREAMS.map(|stream| format!("{symbol}@{stream}"))
+            })
+            .collect();
+        json!({ "method": method, "params": params, "id": id }).to_string()
+    }
+
+    fn trade(
+        &self,
+        message: &MarketMessage<'_>,
+        received: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let price: Price = message.price.number("trade.p")?;
+        let quantity: Quantity = message.quantity.number("trade.q")?;
+        not_negative("trade.p", price.0)?;
+        not_negative("trade.q", quantity.0)?;
+        let trade_id = message.trade_id.unsigned("trade.t")?;
+        let exchange_time = Some(message.trade_time.time("trade.T")?);
+        // The buyer rested, so it was the seller who took.
+        let taker_side =
+            if message.buyer_is_maker.boolean("trade.m")? { Side::Sell } else { Side::Buy };
+        let data = TickData::Trade(Trade { price, quantity, taker_side, trade_id });
+        self.tick(message.symbol, "trade.s", exchange_time, received, data, out)
+    }
+
+    fn quote(
+        &self,
+        message: &MarketMessage<'_>,
+        received: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let bid: Price = message.bid.number("bookTicker.b")?;
+        let bid_quantity: Quantity = message.bid_quantity.number("bookTicker.B")?;
+        let ask: Price = message.ask.number("bookTicker.a")?;
+        let ask_quantity: Quantity = message.ask_quantity.number("bookTicker.A")?;
+        not_negative("bookTicker.b", bid.0)?;
+        not_negative("bookTicker.B", bid_quantity.0)?;
+        not_negative("bookTicker.a", ask.0)?;
+        not_negative("bookTicker.A", ask_quantity.0)?;
+        let data = TickData::Quote(Quote { bid, bid_quantity, ask, ask_quantity });
+        // Spot sends no time with it.
+        self.tick(message.symbol, "bookTicker.s", None, received, data, out)
+    }
+
+    fn tick(
+        &self,
+        symbol: Field<'_>,
+        key: &str,
+        exchange_time: Option<Timestamp>,
+        received: Timestamp,
+        data: TickData,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let symbol = symbol.text(key)?;
+        match self.symbols.instrument(&symbol) {
+            Some(instrument) => out.ticks.push(Tick { instrument, exchange_time, received, data }),
+            None => ignore(out, format!("tick of the unknown symbol {}", shorten(&symbol))),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, message: &MarketMessage<'_>, out: &mut Outbox) {
+        let request = self.answered_request(message.id);
+        match request {
+            Some(SUBSCRIBE_ID) => {
+                self.subscribing = false;
+                let request = format!("SUBSCRIBE {} streams", self.stream_count());
+                out.event(SessionEvent::Acknowledged { request });
+                out.event(SessionEvent::Ready);
+            }
+            Some(_) => {
+                self.unsubscribing = false;
+                let request = format!("UNSUBSCRIBE {} streams", self.stream_count());
+                out.event(SessionEvent::Acknowledged { request });
+                out.event(SessionEvent::Unsubscribed);
+            }
+            None => out.event(SessionEvent::Acknowledged { request: named(message.id) }),
+        }
+    }
+
+    fn failure(&mut self, message: &MarketMessage<'_>, out: &mut Outbox) {
+        let error = ApiError::read(message.error, message.code, message.msg, message.status);
+        // Without an id the exchange could not read the request: then it is the one that waits.
+        let concerns_subscription = match self.answered_request(message.id) {
+            Some(id) => id == SUBSCRIBE_ID,
+            None => self.subscribing && !message.id.is_present(),
+        };
+        let ApiError { code, reason, .. } = error;
+        if concerns_subscription {
+            self.subscribing = false;
+            let request = format!("SUBSCRIBE {} streams", self.stream_count());
+            // Codes 0 to 4 are about the request itself, which would be the same next time.
+            let permanent = code.is_some_and(|code| (0..=4).contains(&code) || permanent(code));
+            out.event(SessionEvent::Refused(Refusal { request, code, reason, permanent }));
+        } else {
+            out.event(SessionEvent::ExchangeError { code, reason });
+        }
+    }
+
+    fn answered_request(&self, id: Field<'_>) -> Option<u64> {
+        match id.token()?.parse().ok()? {
+            SUBSCRIBE_ID if self.subscribing => Some(SUBSCRIBE_ID),
+            UNSUBSCRIBE_ID if self.unsubscribing => Some(UNSUBSCRIBE_ID),
+            _ => None,
+        }
+    }
+}
+
+impl Session for Market {
+    fn opened(&mut self, _: Timestamp, out: &mut Outbox) {
+        let streams = self.stream_count();
+        if streams == 0 {
+            out.event(SessionEvent::Ready);
+        } else if streams > MAX_STREAMS {
+            out.event(SessionEvent::Refused(Refusal {
+                request: format!("SUBSCRIBE {streams} streams"),
+                code: None,
+                reason: format!(
+                    "a connection carries {MAX_STREAMS} streams, two for each instrument: split \
+                     the instruments over several configured exchanges"
+                ),
+                permanent: true,
+            }));
+        } else {
+            self.subscribing = true;
+            out.messages.push(self.control("SUBSCRIBE", SUBSCRIBE_ID));
+        }
+    }
+
+    fn received(
+        &mut self,
+        text: &str,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let message: MarketMessage<'_> = serde_json::from_str(text)?;
+        if message.event.is_present() {
+            return match &*message.event.text("e")? {
+                "trade" => self.trade(&message, now, out),
+                "bookTicker" => self.quote(&message, now, out),
+                "serverShutdown" => {
+                    out.event(SessionEvent::ClosingSoon { reason: "serverShutdown".into() });
+                    Ok(())
+                }
+                other => {
+                    ignore(out, format!("event {}", shorten(other)));
+                    Ok(())
+                }
+            };
+        }
+        if message.symbol.is_present() {
+            // The only event of Spot with a symbol and without a type.
+            return self.quote(&message, now, out);
+        }
+        if message.method.is_present() {
+            ignore(out, format!("client request {}", shorten(&message.method.text("method")?)));
+        } else if message.error.is_present() || message.code.is_present() {
+            self.failure(&message, out);
+        } else if message.has_result {
+            self.answer(&message, out);
+        } else if let Some(stream) = message.stream.optional_text("stream") {
+            ignore(out, format!("stream {}", shorten(&stream)));
+        } else if message.is_list {
+            ignore(out, "list of events".into());
+        } else {
+            ignore(out, "message of unknown shape".into());
+        }
+        Ok(())
+    }
+}
+
+impl MarketSession for Market {
+    fn unsubscribe(&mut self, out: &mut Outbox) {
+        if self.stream_count() == 0 {
+            out.event(SessionEvent::Unsubscribed);
+        } else {
+            self.unsubscribing = true;
+            out.messages.push(self.control("UNSUBSCRIBE", UNSUBSCRIBE_ID));
+        }
+    }
+}
+
+fn not_negative(key: &str, value: rust_decimal::Decimal) -> Result<(), DecodeError> {
+    if value.is_sign_negative() {
+        return Err(DecodeError::new(format!("`{key}` is negative: {value}")));
+    }
+    Ok(())
+}
+
+fn ignore(out: &mut Outbox, what: String) {
+    out.event(SessionEvent::Ignored { what });
+}
+
+fn named(id: Field<'_>) -> String {
+    id.request_id().map_or_else(|| "request without id".into(), |id| format!("request {id}"))
+}

@@ -1,0 +1,547 @@
+//! The trading session: signed requests over the WebSocket API, and the private stream of order
+//! events on the same socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::messages::{
+    ApiError, ApiMessage, ExecutionReport, Field, OrderResult, order_status, shorten,
+};
+use super::permanent;
+use super::sign::{Signer, SignerError};
+use crate::exchange::{
+    DecodeError, OrderEvent, OrderNews, Outbox, Refusal, Session, SessionEvent, SymbolTable,
+    TradingSession,
+};
+use crate::types::{
+    ClientOrderId, Fee, Fill, Instrument, Liquidity, Order, OrderKind, OrderStatus, Side,
+    TimeInForce, Timestamp,
+};
+
+/// Requests that wait for an answer; the oldest is forgotten beyond that.
+const MAX_PENDING: usize = 16_384;
+
+const SUBSCRIBE: &str = "userDataStream.subscribe.signature";
+const OPEN_ORDERS: &str = "openOrders.status";
+
+/// What a request was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Subscribe,
+    OpenOrders,
+    Place(About),
+    Cancel(About),
+    Query(About),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct About {
+    client_id: ClientOrderId,
+    instrument: Instrument,
+}
+
+impl About {
+    fn order(order: &Order) -> Self {
+        Self { client_id: order.client_id, instrument: order.instrument() }
+    }
+}
+
+/// Orders of one connection attempt.
+#[derive(Debug)]
+pub(super) struct Trading {
+    symbols: Arc<SymbolTable>,
+    signer: Result<Arc<Signer>, SignerError>,
+    last_id: u64,
+    /// By request id, which grows: the first is the oldest.
+    pending: BTreeMap<u64, Request>,
+}
+
+impl Trading {
+    pub(super) fn new(symbols: Arc<SymbolTable>, signer: Result<Arc<Signer>, SignerError>) -> Self {
+        Self { symbols, signer, last_id: 0, pending: BTreeMap::new() }
+    }
+
+    fn send(
+        &mut self,
+        method: &str,
+        params: Vec<(&'static str, Value)>,
+        request: Request,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), SignerError> {
+        let signer = self.signer.as_ref().map_err(Clone::clone)?;
+        let params = signer.sign(params, now);
+        self.last_id += 1;
+        let id = self.last_id;
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.pop_first();
+        }
+        self.pending.insert(id, request);
+        out.messages.push(json!({ "id": id, "method": method, "params": params }).to_string());
+        Ok(())
+    }
+
+    /// An order of an earlier run may be of an instrument that is no longer configured; it must be
+    /// possible to cancel it, and Binance's symbols are the two assets side by side.
+    fn symbol(&self, instrument: Instrument) -> String {
+        self.symbols
+            .symbol(instrument)
+            .map_or_else(|| format!("{}{}", instrument.base(), instrument.quote()), str::to_owned)
+    }
+
+    fn about_order(&self, order: &Order) -> Vec<(&'static str, Value)> {
+        vec![
+            ("symbol", self.symbol(order.instrument()).into()),
+            ("origClientOrderId", order.client_id.as_str().into()),
+            ("returnRateLimits", false.into()),
+        ]
+    }
+
+    fn answer(
+        &mut self,
+        message: &ApiMessage<'_>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let request_id = message.id.request_id();
+        let request = message
+            .id
+            .token()
+            .and_then(|token| token.parse().ok())
+            .and_then(|id: u64| self.pending.remove(&id));
+        let status = message.status.optional_integer().unwrap_or_default();
+        if message.error.is_present() || message.code.is_present() || status >= 400 {
+            let error = ApiError::read(message.error, message.code, message.msg, message.status);
+            failed(request, request_id, error, out);
+            return Ok(());
+        }
+        let Some(result) = message.result.token() else {
+            return Err(DecodeError::new("the answer has neither `result` nor `error`"));
+        };
+        match request {
+            Some(Request::Subscribe) => {
+                out.event(SessionEvent::Acknowledged { request: SUBSCRIBE.into() });
+                // Only now, so that no change falls between the list and the first event.
+                let params = vec![("returnRateLimits", false.into())];
+                if let Err(error) = self.send(OPEN_ORDERS, params, Request::OpenOrders, now, out) {
+                    out.event(SessionEvent::Refused(unsigned(OPEN_ORDERS, &error)));
+                }
+            }
+            Some(Request::OpenOrders) => {
+                self.list(result, request_id.as_ref(), out)?;
+                out.event(SessionEvent::Acknowledged { request: OPEN_ORDERS.into() });
+                out.event(SessionEvent::Ready);
+            }
+            Some(Request::Place(about)) => {
+                let result: OrderResult<'_> = serde_json::from_str(result)?;
+                self.placed(&result, Some(about), request_id, out)?;
+            }
+            Some(Request::Cancel(about)) => {
+                let result: OrderResult<'_> = serde_json::from_str(result)?;
+                self.cancelled(&result, Some(about), request_id, out)?;
+            }
+            Some(Request::Query(about)) => {
+                let result: OrderResult<'_> = serde_json::from_str(result)?;
+                out.order(self.status(&result, Some(about), request_id)?);
+            }
+            None => self.unasked(result, request_id, out)?,
+        }
+        Ok(())
+    }
+
+    /// An answer to a request that is not this session's: its shape says what it answers.
+    fn unasked(
+        &self,
+        result: &str,
+        request_id: Option<String>,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        if result.starts_with('[') {
+            return self.list(result, request_id.as_ref(), out);
+        }
+        let order: OrderResult<'_> = serde_json::from_str(result)?;
+        if order.orig_client_order_id.is_present() {
+            return self.cancelled(&order, None, request_id, out);
+        }
+        if order.order_id.is_present() {
+            if order.update_time.is_present() {
+                out.order(self.status(&order, None, request_id)?);
+                return Ok(());
+            }
+            return self.placed(&order, None, request_id, out);
+        }
+        let request = if order.subscription_id.is_present() {
+            "userDataStream.subscribe".into()
+        } else if order.authorized_since.is_present() {
+            "session.logon".into()
+        } else {
+            request_id.map_or_else(|| "request without id".into(), |id| format!("request {id}"))
+        };
+        out.event(SessionEvent::Acknowledged { request });
+        Ok(())
+    }
+
+    fn list(
+        &self,
+        result: &str,
+        request_id: Option<&String>,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let orders: Vec<OrderResult<'_>> = serde_json::from_str(result)?;
+        let events: Result<Vec<_>, _> =
+            orders.iter().map(|order| self.status(order, None, request_id.cloned())).collect();
+        events?.into_iter().for_each(|event| out.order(event));
+        Ok(())
+    }
+
+    fn placed(
+        &self,
+        result: &OrderResult<'_>,
+        about: Option<About>,
+        request_id: Option<String>,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let time = result.transact_time;
+        let mut event = self.event(result, about, request_id, time)?;
+        event.news = OrderNews::Acknowledged;
+        out.order(event);
+        Ok(())
+    }
+
+    /// A cancel is synchronous: its answer is also the order's end.
+    fn cancelled(
+        &self,
+        result: &OrderResult<'_>,
+        about: Option<About>,
+        request_id: Option<String>,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let mut event = self.event(result, about, request_id, result.transact_time)?;
+        // The answer's `clientOrderId` is the cancel's own.
+        event.client_id = about
+            .map(|about| about.client_id)
+            .or_else(|| result.orig_client_order_id.client_id("origClientOrderId"));
+        event.news = OrderNews::CancelAcknowledged;
+        if !result.status.is_present() {
+            out.order(event);
+            return Ok(());
+        }
+        let status = order_status(result.status, "status")?;
+        let cumulative = Some(result.executed_qty.number("executedQty")?);
+        out.order(event.clone());
+        if status.is_terminal() {
+            event.news = OrderNews::Ended { status, cumulative, reason: None };
+            out.order(event);
+        }
+        Ok(())
+    }
+
+    fn status(
+        &self,
+        result: &OrderResult<'_>,
+        about: Option<About>,
+        request_id: Option<String>,
+    ) -> Result<OrderEvent, DecodeError> {
+        let status = order_status(result.status, "status")?;
+        let cumulative = Some(result.executed_qty.number("executedQty")?);
+        let reason = result.expiry_reason.optional_text("expiryReason").map(|text| shorten(&text));
+        let mut event = self.event(result, about, request_id, result.update_time)?;
+        event.news = OrderNews::Status { status, cumulative, reason };
+        Ok(event)
+    }
+
+    /// An event about the order of an answer, whose news the caller fills in.
+    fn event(
+        &self,
+        result: &OrderResult<'_>,
+        about: Option<About>,
+        request_id: Option<String>,
+        time: Field<'_>,
+    ) -> Result<OrderEvent, DecodeError> {
+        let symbol = result.symbol.optional_text("symbol");
+        Ok(OrderEvent {
+            client_id: about
+                .map(|about| about.client_id)
+                .or_else(|| result.client_order_id.client_id("clientOrderId")),
+            exchange_id: Some(result.order_id.exchange_id("orderId")?),
+            instrument: about
+                .map(|about| about.instrument)
+                .or_else(|| symbol.and_then(|symbol| self.symbols.instrument(&symbol))),
+            request_id,
+            exchange_time: time.optional_time("time")?,
+            news: OrderNews::Acknowledged,
+        })
+    }
+
+    fn private(&self, event: &str, out: &mut Outbox) -> Result<(), DecodeError> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Kind<'a> {
+            #[serde(borrow)]
+            e: Field<'a>,
+        }
+        let kind: Kind<'_> = serde_json::from_str(event)?;
+        match &*kind.e.text("e")? {
+            "executionReport" => self.report(&serde_json::from_str(event)?, out)?,
+            "serverShutdown" => {
+                out.event(SessionEvent::ClosingSoon { reason: "serverShutdown".into() });
+            }
+            "eventStreamTerminated" => out.event(SessionEvent::UpdatesLost {
+                reason: "the exchange ended the stream of order updates".into(),
+            }),
+            other => {
+                out.event(SessionEvent::Ignored { what: format!("event {}", shorten(other)) });
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, report: &ExecutionReport<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
+        let execution = report.execution.text("executionReport.x")?;
+        let status = order_status(report.status, "executionReport.X")?;
+        let exchange_id = report.order_id.exchange_id("executionReport.i")?;
+        let time = report.time.time("executionReport.T")?;
+        let cumulative = Some(report.cumulative.number("executionReport.z")?);
+        let symbol = report.symbol.text("executionReport.s")?;
+        // A cancel renames the order; then its own id is the original one.
+        let original = report.original_client_id.optional_text("C").filter(|id| !id.is_empty());
+        let client_id = match original {
+            Some(original) => ClientOrderId::new(&original).ok(),
+            None => report.client_id.client_id("c"),
+        };
+        let event = |news| OrderEvent {
+            client_id,
+            exchange_id: Some(exchange_id),
+            instrument: self.symbols.instrument(&symbol),
+            request_id: None,
+            exchange_time: Some(time),
+            news,
+        };
+        let completes = status == OrderStatus::Filled;
+        if execution == "TRADE" {
+            let fill = read_fill(report, time)?;
+            out.order(event(OrderNews::Filled { fill, cumulative, completes }));
+            if completes {
+                return Ok(());
+            }
+        }
+        if status.is_terminal() {
+            let reason = end_reason(report, &execution);
+            out.order(event(OrderNews::Ended { status, cumulative, reason }));
+        } else if execution != "TRADE" {
+            let pending = report.status.optional_text("X").as_deref() == Some("PENDING_NEW");
+            let news = if pending { OrderNews::Acknowledged } else { OrderNews::Opened };
+            out.order(event(news));
+        }
+        Ok(())
+    }
+}
+
+fn read_fill(report: &ExecutionReport<'_>, time: Timestamp) -> Result<Fill, DecodeError> {
+    let fee = match report.fee_asset.optional_text("N") {
+        Some(asset) => {
+            let amount: crate::types::Quantity = report.fee.number("executionReport.n")?;
+            Some(Fee { asset: shorten(&asset), amount: amount.0 })
+        }
+        None => None,
+    };
+    let is_maker = report.is_maker.boolean("executionReport.m")?;
+    Ok(Fill {
+        fill_id: report.trade_id.unsigned("executionReport.t")?.to_string(),
+        price: report.last_price.number("executionReport.L")?,
+        quantity: report.last_quantity.number("executionReport.l")?,
+        fee,
+        liquidity: Some(if is_maker { Liquidity::Maker } else { Liquidity::Taker }),
+        time: Some(time),
+    })
+}
+
+fn end_reason(report: &ExecutionReport<'_>, execution: &str) -> Option<String> {
+    let told = [report.expiry_reason, report.reject_reason]
+        .into_iter()
+        .filter_map(|field| field.optional_text("reason"))
+        .find(|reason| !reason.is_empty() && reason != "NONE");
+    match told {
+        Some(reason) => Some(shorten(&reason)),
+        None if execution == "TRADE_PREVENTION" => Some("self-trade prevention".into()),
+        None => None,
+    }
+}
+
+/// Turns an error into the event that its request waits for.
+fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError, out: &mut Outbox) {
+    let unknown = outcome_unknown(&error);
+    let limited = limited(&error);
+    let ApiError { code, reason, status } = error;
+    let (about, news) = match request {
+        Some(request @ (Request::Subscribe | Request::OpenOrders)) => {
+            let name = if request == Request::Subscribe { SUBSCRIBE } else { OPEN_ORDERS };
+            out.event(SessionEvent::Refused(Refusal {
+                request: name.into(),
+                code,
+                reason,
+                permanent: code.is_some_and(permanent) || status == 401,
+            }));
+            return;
+        }
+        Some(Request::Place(about)) => (Some(about), place_failed(code, reason, unknown)),
+        Some(Request::Cancel(about)) => {
+            let retry = unknown || limited;
+            (Some(about), OrderNews::CancelRejected { code, reason, retry })
+        }
+        Some(Request::Query(about)) if code == Some(-2013) => (Some(about), OrderNews::NotFound),
+        Some(Request::Query(about)) => (Some(about), OrderNews::QueryFailed { reason }),
+        None if request_id.is_none() => {
+            // A key that dies while the session lives is told with the next answer, without an id.
+            out.event(if status == 401 {
+                let request = "session".to_owned();
+                SessionEvent::Refused(Refusal { request, code, reason, permanent: true })
+            } else {
+                SessionEvent::ExchangeError { code, reason }
+            });
+            return;
+        }
+        None => match code {
+            Some(-2011) => (None, OrderNews::CancelRejected { code, reason, retry: false }),
+            Some(-2013) => (None, OrderNews::NotFound),
+            _ => (None, place_failed(code, reason, unknown)),
+        },
+    };
+    out.order(OrderEvent {
+        client_id: about.map(|about| about.client_id),
+        exchange_id: None,
+        instrument: about.map(|about| about.instrument),
+        request_id,
+        exchange_time: None,
+        news,
+    });
+}
+
+fn place_failed(code: Option<i64>, reason: String, unknown: bool) -> OrderNews {
+    if unknown {
+        OrderNews::OutcomeUnknown { reason }
+    } else {
+        OrderNews::Rejected { code, reason }
+    }
+}
+
+/// Whether the exchange may have acted on the request all the same. A duplicate client id is such a
+/// case: the exchange says that an order with this id is open (errors.md; web-socket-api.md, "Place
+/// new order").
+fn outcome_unknown(error: &ApiError) -> bool {
+    let duplicate = error.code == Some(-2010) && error.reason.starts_with("Duplicate order");
+    duplicate || error.status >= 500 || matches!(error.code, Some(-1000 | -1001 | -1006 | -1007))
+}
+
+/// Whether the exchange is overloaded, limits the rate or disagrees about the time: the same request
+/// may pass later.
+fn limited(error: &ApiError) -> bool {
+    matches!(error.status, 418 | 429)
+        || matches!(error.code, Some(-1003 | -1008 | -1015 | -1016 | -1021))
+}
+
+fn unsigned(request: &str, error: &SignerError) -> Refusal {
+    Refusal { request: request.into(), code: None, reason: error.to_string(), permanent: true }
+}
+
+/// A command that was not written, because no session without a key becomes ready.
+fn unsent(order: &Order, news: OrderNews) -> OrderEvent {
+    OrderEvent {
+        client_id: Some(order.client_id),
+        exchange_id: order.exchange_id,
+        instrument: Some(order.instrument()),
+        request_id: None,
+        exchange_time: None,
+        news,
+    }
+}
+
+impl Session for Trading {
+    fn opened(&mut self, now: Timestamp, out: &mut Outbox) {
+        if let Err(error) = self.send(SUBSCRIBE, Vec::new(), Request::Subscribe, now, out) {
+            out.event(SessionEvent::Refused(unsigned(SUBSCRIBE, &error)));
+        }
+    }
+
+    fn received(
+        &mut self,
+        text: &str,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let message: ApiMessage<'_> = serde_json::from_str(text)?;
+        if let Some(event) = message.event.token() {
+            return self.private(event, out);
+        }
+        if message.e.is_present() {
+            return self.private(text, out);
+        }
+        if message.method.is_present() {
+            let method = shorten(&message.method.text("method")?);
+            out.event(SessionEvent::Ignored { what: format!("client request {method}") });
+            return Ok(());
+        }
+        let is_answer = [message.id, message.status, message.result, message.error, message.code]
+            .into_iter()
+            .any(Field::is_present);
+        if is_answer {
+            return self.answer(&message, now, out);
+        }
+        out.event(SessionEvent::Ignored { what: "message of unknown shape".into() });
+        Ok(())
+    }
+}
+
+impl TradingSession for Trading {
+    fn submit(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
+        let side = match order.request.side {
+            Side::Buy => "BUY",
+            Side::Sell => "SELL",
+        };
+        let mut params: Vec<(&'static str, Value)> = vec![
+            ("symbol", self.symbol(order.instrument()).into()),
+            ("side", side.into()),
+            ("quantity", order.request.quantity.0.normalize().to_string().into()),
+            ("newClientOrderId", order.client_id.as_str().into()),
+            // The private stream tells the rest, once and in order.
+            ("newOrderRespType", "ACK".into()),
+            ("returnRateLimits", false.into()),
+        ];
+        match order.request.kind {
+            OrderKind::Market => params.push(("type", "MARKET".into())),
+            OrderKind::Limit { price, time_in_force } => {
+                params.push(("price", price.0.normalize().to_string().into()));
+                let (kind, time_in_force) = match time_in_force {
+                    TimeInForce::Gtc => ("LIMIT", Some("GTC")),
+                    TimeInForce::Ioc => ("LIMIT", Some("IOC")),
+                    TimeInForce::PostOnly => ("LIMIT_MAKER", None),
+                };
+                params.push(("type", kind.into()));
+                params.extend(time_in_force.map(|value| ("timeInForce", value.into())));
+            }
+        }
+        let request = Request::Place(About::order(order));
+        if let Err(error) = self.send("order.place", params, request, now, out) {
+            let reason = error.to_string();
+            out.order(unsent(order, OrderNews::Rejected { code: None, reason }));
+        }
+    }
+
+    fn cancel(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
+        let request = Request::Cancel(About::order(order));
+        if let Err(error) = self.send("order.cancel", self.about_order(order), request, now, out) {
+            let news =
+                OrderNews::CancelRejected { code: None, reason: error.to_string(), retry: false };
+            out.order(unsent(order, news));
+        }
+    }
+
+    fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
+        let request = Request::Query(About::order(order));
+        if let Err(error) = self.send("order.status", self.about_order(order), request, now, out) {
+            out.order(unsent(order, OrderNews::QueryFailed { reason: error.to_string() }));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Wire types of the WebSocket API v2 and of the HTTP API, borrowed from the message.
+//!
+//! Kraken writes prices and quantities as JSON numbers. They are kept as raw tokens
+//! ([`RawValue`]) and read as decimals, so that no digit passes through a float. The order of keys
+//! is free.
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::exchange::{DecodeError, HttpResponse, TradingRestriction};
+use crate::types::{InvalidNumber, Quantity, Timestamp};
+
+/// Words of the exchange and of the JSON reader are kept up to this many characters.
+const MAX_WORDS: usize = 256;
+
+/// Any message of the server: a response (`method`), channel data (`channel`), or a bare error.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, default)]
+    pub(super) channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "type")]
+    pub(super) kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) sequence: Option<u64>,
+    #[serde(borrow, default)]
+    pub(super) method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) req_id: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) success: Option<bool>,
+    #[serde(borrow, default)]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) error: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) symbol: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) time_out: Option<Cow<'a, str>>,
+    /// Only requests have it, which a server never sends.
+    #[serde(borrow, default)]
+    pub(super) params: Option<&'a RawValue>,
+    /// `{"Error":"Exceeded msg rate"}`: capital E, nothing else in the message.
+    #[serde(borrow, default, rename = "Error")]
+    pub(super) fault: Option<Cow<'a, str>>,
+}
+
+/// What a response says.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome<'a> {
+    /// `success` is true.
+    Done(Option<&'a RawValue>),
+    /// `success` is false.
+    Failed(&'a str),
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads a whole message.
+    pub(super) fn read(text: &'a str) -> Result<Self, DecodeError> {
+        serde_json::from_str(text).map_err(|error| malformed(&error))
+    }
+
+    /// The request id as it stands on the wire, without quotes.
+    pub(super) fn request_id(&self) -> Option<String> {
+        self.req_id.map(|id| shorten(id.get().trim_matches('"')))
+    }
+
+    /// The request id as a number; `None` for one that this gateway did not write.
+    pub(super) fn request_number(&self) -> Option<u64> {
+        self.req_id.and_then(|id| id.get().parse().ok())
+    }
+
+    /// Whether the message is one that only clients write (it stands so in recordings).
+    pub(super) fn is_client_request(&self) -> bool {
+        let unanswered = self.success.is_none() && self.error.is_none() && self.result.is_none();
+        unanswered && (self.params.is_some() || self.method.as_deref() == Some("ping"))
+    }
+
+    /// Whether the request succeeded.
+    pub(super) fn outcome(&self) -> Result<Outcome<'_>, DecodeError> {
+        let error = || Outcome::Failed(self.error.as_deref().unwrap_or("no reason given"));
+        match self.success {
+            Some(true) => Ok(Outcome::Done(self.result)),
+            Some(false) => Ok(error()),
+            None if self.error.is_some() => Ok(error()),
+            None if self.result.is_some() => Ok(Outcome::Done(self.result)),
+            None => Err(DecodeError::new(format!(
+                "response to `{}` without `success`",
+                shorten(self.method.as_deref().unwrap_or("?"))
+            ))),
+        }
+    }
+
+    /// What kind of message it is, for the log.
+    pub(super) fn describe(&self) -> String {
+        match (&self.channel, &self.method) {
+            (Some(channel), _) => format!("channel {}", shorten(channel)),
+            (None, Some(method)) if self.is_client_request() => {
+                format!("client request {}", shorten(method))
+            }
+            (None, Some(method)) => format!("response {}", shorten(method)),
+            (None, None) => "message without channel and method".into(),
+        }
+    }
+}
+
+/// One element of the `ticker` channel; the other fields are of no interest.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ticker<'a> {
+    #[serde(borrow)]
+    pub(super) symbol: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) bid: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) bid_qty: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) ask: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) ask_qty: &'a RawValue,
+    /// Absent in messages from before 2024.
+    #[serde(borrow, default)]
+    pub(super) timestamp: Option<Cow<'a, str>>,
+}
+
+/// One element of the `trade` channel.
+#[derive(Debug, Deserialize)]
+pub(super) struct PublicTrade<'a> {
+    #[serde(borrow)]
+    pub(super) symbol: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) side: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) price: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) qty: &'a RawValue,
+    pub(super) trade_id: u64,
+    #[serde(borrow, default)]
+    pub(super) timestamp: Option<Cow<'a, str>>,
+}
+
+/// One element of the `executions` channel. Follow-up reports carry only what changed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Report<'a> {
+    #[serde(borrow)]
+    pub(super) exec_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) order_status: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) order_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) cl_ord_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) symbol: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) exec_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) last_qty: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) last_price: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) cum_qty: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) liquidity_ind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) fees: Option<Vec<ReportFee<'a>>>,
+    #[serde(borrow, default)]
+    pub(super) reason: Option<Cow<'a, str>>,
+    /// The old name of `reason`; a message may carry both.
+    #[serde(borrow, default)]
+    pub(super) cancel_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) timestamp: Option<Cow<'a, str>>,
+}
+
+/// A fee within a [`Report`].
+#[derive(Debug, Deserialize)]
+pub(super) struct ReportFee<'a> {
+    #[serde(borrow)]
+    pub(super) asset: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) qty: &'a RawValue,
+}
+
+/// One element of the `status` channel. `connection_id` is above the largest `i64` and not read.
+#[derive(Debug, Deserialize)]
+struct SystemStatus<'a> {
+    #[serde(borrow)]
+    system: Cow<'a, str>,
+}
+
+/// The `result` of a subscription's acknowledgement.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Subscription<'a> {
+    #[serde(borrow, default)]
+    pub(super) channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) symbol: Option<Cow<'a, str>>,
+}
+
+impl<'a> Subscription<'a> {
+    /// Reads it; an absent result is an empty one.
+    pub(super) fn read(result: Option<&'a RawValue>) -> Result<Self, DecodeError> {
+        result.map_or_else(|| Ok(Self::default()), |raw| read(raw, "result"))
+    }
+
+    /// The request that was acknowledged, for example `subscribe ticker BTC/USD`.
+    pub(super) fn describe(&self, method: &str) -> String {
+        let mut text = shorten(method);
+        for part in [&self.channel, &self.symbol].into_iter().flatten() {
+            text.push(' ');
+            text.push_str(&shorten(part));
+        }
+        text
+    }
+}
+
+/// The `result` of an order request.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct OrderResult<'a> {
+    #[serde(borrow, default)]
+    pub(super) order_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) cl_ord_id: Option<Cow<'a, str>>,
+}
+
+/// Every answer of the HTTP API.
+#[derive(Debug, Deserialize)]
+struct HttpAnswer<'a> {
+    #[serde(borrow, default)]
+    error: Vec<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+}
+
+/// The `result` of an answer of the HTTP API, or the exchange's error text.
+pub(super) fn http_result(response: &HttpResponse) -> Result<&RawValue, String> {
+    let answer: HttpAnswer<'_> = match serde_json::from_str(&response.body) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let status = response.status;
+            return Err(shorten(&format!("status {status}, and no JSON answer: {error}")));
+        }
+    };
+    // The first letter is the severity: `E` is an error, `W` a warning.
+    if let Some(error) = answer.error.iter().find(|error| !error.starts_with('W')) {
+        return Err(shorten(error));
+    }
+    if !(200..300).contains(&response.status) {
+        return Err(format!("status {} without an error text", response.status));
+    }
+    answer.result.ok_or_else(|| "answer without `error` and `result`".into())
+}
+
+/// What the `status` channel's message allows; `None` for a state that is not known.
+pub(super) fn trading_restriction(
+    data: &RawValue,
+) -> Result<Option<TradingRestriction>, DecodeError> {
+    let states: Vec<SystemStatus<'_>> = read(data, "data")?;
+    let Some(state) = states.last() else {
+        return Err(DecodeError::new("`data` of status: empty"));
+    };
+    Ok(match &*state.system {
+        "online" => Some(TradingRestriction::None),
+        "post_only" => Some(TradingRestriction::PostOnly),
+        "cancel_only" => Some(TradingRestriction::CancelOnly),
+        "maintenance" => Some(TradingRestriction::Maintenance),
+        _ => None,
+    })
+}
+
+/// Reads a part of a message that was kept raw.
+pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, key: &str) -> Result<T, DecodeError> {
+    serde_json::from_str(raw.get())
+        .map_err(|error| DecodeError::new(shorten(&format!("`{key}`: {error}"))))
+}
+
+/// Reads a JSON number exactly.
+pub(super) fn decimal(raw: &RawValue, key: &str) -> Result<Decimal, DecodeError> {
+    exact(raw.get()).map_err(|error| DecodeError::new(format!("`{key}`: {error}")))
+}
+
+/// Reads a decimal exactly, or refuses it.
+pub(super) fn exact(text: &str) -> Result<Decimal, InvalidNumber> {
+    text.parse().map(Quantity::decimal)
+}
+
+/// Reads an RFC 3339 time.
+pub(super) fn timestamp(text: Option<&str>, key: &str) -> Result<Option<Timestamp>, DecodeError> {
+    let Some(text) = text else { return Ok(None) };
+    text.parse()
+        .map(Some)
+        .map_err(|_| DecodeError::new(format!("`{key}`: `{}` is no RFC 3339 time", shorten(text))))
+}
+
+/// A message that is no JSON of the expected shape.
+pub(super) fn malformed(error: &serde_json::Error) -> DecodeError {
+    DecodeError::new(shorten(&error.to_string()))
+}
+
+/// At most 256 characters of a text from outside.
+pub(super) fn shorten(text: &str) -> String {
+    text.chars().take(MAX_WORDS).collect()
+}
+
+/// Whether trying again with the same key and symbols is pointless.
+///
+/// Source: <https://docs.kraken.com/api/docs/guides/spot-errors>.
+pub(super) fn is_permanent(error: &str) -> bool {
+    const PERMANENT: [&str; 8] = [
+        "EAPI:Invalid key",
+        "EAPI:Invalid signature",
+        "EGeneral:Permission denied",
+        "EGeneral:Invalid arguments",
+        "EAccount:Invalid permissions",
+        "EQuery:Unknown asset pair",
+        "EQuery:Invalid asset pair",
+        "Currency pair not supported",
+    ];
+    PERMANENT.iter().any(|prefix| error.starts_with(prefix))
+}
+
+/// Whether the exchange was too busy or limits the rate: the same request may pass later.
+pub(super) fn is_passing(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["rate limit", "busy", "temporary lockout", "internal error", "too many requests"]
+        .iter()
+        .any(|words| error.contains(words))
+        || error.starts_with("eservice:")
+}
+
+/// Whether the exchange itself may not know what became of a new order: its gateway answered for
+/// an engine that did not.
+pub(super) fn is_outcome_unknown(error: &str) -> bool {
+    let refused = ["EService:Market in", "EService:Deadline elapsed"];
+    let vague = ["EService:", "EGeneral:Internal error"];
+    vague.iter().any(|prefix| error.starts_with(prefix))
+        && !refused.iter().any(|prefix| error.starts_with(prefix))
+}

@@ -1,0 +1,88 @@
+//! One HTTP/1.1 request over a fresh stream.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+
+use super::Connector;
+use crate::exchange::{HttpFailure, HttpRequest, HttpResponse};
+
+/// The largest list of instruments is some 20 MB.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Makes a request and reads the whole answer, within `limit`. Dropping the future abandons the
+/// request; whether the exchange acted on it is then unknown.
+pub(crate) async fn request(
+    connector: &dyn Connector,
+    request: HttpRequest,
+    limit: Duration,
+) -> Result<HttpResponse, HttpFailure> {
+    let host = authority(&request);
+    match tokio::time::timeout(limit, exchange(connector, request, &host)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            Err(HttpFailure::Timeout { host, limit_ms })
+        }
+    }
+}
+
+fn authority(request: &HttpRequest) -> String {
+    let host = request.url.host_str().unwrap_or_default();
+    match request.url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+async fn exchange(
+    connector: &dyn Connector,
+    request: HttpRequest,
+    host: &str,
+) -> Result<HttpResponse, HttpFailure> {
+    let broken = |error: &dyn std::fmt::Display| HttpFailure::Broken {
+        host: host.to_owned(),
+        reason: error.to_string(),
+    };
+    let stream = connector.connect(&request.url).await.map_err(|error| HttpFailure::Connect {
+        host: host.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
+
+    let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut wanted = http::Request::builder()
+        .method(request.method)
+        .uri(target)
+        .header(http::header::HOST, host)
+        .header(http::header::USER_AGENT, concat!("exchange-gateway/", env!("CARGO_PKG_VERSION")));
+    for (name, value) in &request.headers {
+        wanted = wanted.header(*name, value);
+    }
+    let wanted =
+        wanted.body(Full::new(Bytes::from(request.body))).map_err(|error| broken(&error))?;
+
+    let answer = Box::pin(async {
+        let response = sender.send_request(wanted).await.map_err(|error| broken(&error))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
+            .collect()
+            .await
+            .map_err(|error| broken(&error))?
+            .to_bytes();
+        let body =
+            String::from_utf8(body.into()).map_err(|_| broken(&"the answer is not valid UTF-8"))?;
+        Ok(HttpResponse { status, body })
+    });
+    // The connection is driven here beside the request, so that no task outlives the call.
+    match select(answer, Box::pin(connection)).await {
+        Either::Left((result, _)) => result,
+        Either::Right((Ok(()), answer)) => answer.await,
+        Either::Right((Err(error), _)) => Err(broken(&error)),
+    }
+}

@@ -1,0 +1,119 @@
+//! One order in the book.
+
+use std::collections::HashSet;
+
+use tokio::time::Instant;
+
+use super::{Change, Moment, Work};
+use crate::types::{Fill, Order, OrderStatus, Quantity};
+
+/// One order with what the book needs beside what it tells.
+pub(in crate::orders) struct Entry {
+    pub(in crate::orders) order: Order,
+    /// When it was written.
+    pub(super) sent: Option<Instant>,
+    /// When it ended.
+    pub(in crate::orders) ended: Option<Instant>,
+    /// Whether the exchange has shown that it has the order.
+    pub(super) answered: bool,
+    /// Whether the present session has said something of it.
+    pub(super) refreshed: bool,
+    /// Whether its end was concluded from the exchange not knowing it.
+    pub(super) presumed: bool,
+    /// When the exchange was last asked.
+    pub(super) asked: Option<Instant>,
+    /// How often the exchange did not know it.
+    pub(super) not_found: u32,
+    pub(in crate::orders) last_query_failure: Option<String>,
+    pub(in crate::orders) cancel: Option<Cancel>,
+    fills: HashSet<String>,
+    fills_total: Quantity,
+}
+
+/// A wanted cancel.
+#[derive(Default)]
+pub(in crate::orders) struct Cancel {
+    pub(in crate::orders) attempts: u32,
+    pub(in crate::orders) first_written: Option<Instant>,
+    pub(super) last_written: Option<Instant>,
+    /// Whether the last answer refused it.
+    pub(super) refused: bool,
+    /// The exchange's last words on it.
+    pub(in crate::orders) last_answer: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            order,
+            sent: None,
+            ended: None,
+            answered: false,
+            refreshed: false,
+            presumed: false,
+            asked: None,
+            not_found: 0,
+            last_query_failure: None,
+            cancel: None,
+            fills: HashSet::new(),
+            fills_total: Quantity::ZERO,
+        }
+    }
+
+    pub(super) fn change(&mut self, fill: Option<Fill>, now: Moment) -> Change {
+        self.order.updated = now.wall;
+        Change { order: self.order.clone(), fill }
+    }
+
+    pub(super) fn becomes_unknown(&mut self, reason: String, now: Moment) -> Change {
+        self.order.status = OrderStatus::OutcomeUnknown;
+        self.order.reason = Some(reason);
+        self.change(None, now)
+    }
+
+    /// The exchange has the order and it has not ended. Tells a change if this is news.
+    pub(super) fn is_live(&mut self, cumulative: Option<Quantity>, now: Moment) -> Option<Change> {
+        let before = (self.order.status, self.order.filled, self.answered);
+        self.answered = true;
+        self.book_cumulative(cumulative);
+        self.order.status = if self.order.filled.is_zero() {
+            OrderStatus::Open
+        } else {
+            OrderStatus::PartiallyFilled
+        };
+        self.order.reason = None;
+        let after = (self.order.status, self.order.filled, self.answered);
+        (before != after).then(|| self.change(None, now))
+    }
+
+    /// Books a fill unless it was booked before (`None`); tells whether the order is filled whole.
+    pub(super) fn book_fill(&mut self, fill: &Fill, cumulative: Option<Quantity>) -> Option<bool> {
+        if !self.fills.insert(fill.fill_id.clone()) {
+            return None;
+        }
+        let total = self.fills_total.0.checked_add(fill.quantity.0);
+        self.fills_total = total.map_or(self.fills_total, Quantity);
+        self.order.filled = self.order.filled.max(self.fills_total);
+        self.book_cumulative(cumulative);
+        Some(self.order.filled >= self.order.request.quantity)
+    }
+
+    pub(super) fn book_cumulative(&mut self, cumulative: Option<Quantity>) {
+        if let Some(cumulative) = cumulative {
+            self.order.filled = self.order.filled.max(cumulative);
+        }
+    }
+
+    pub(super) fn note_cancel(&mut self, answer: &str) {
+        if let Some(cancel) = &mut self.cancel {
+            cancel.last_answer = Some(answer.to_owned());
+        }
+    }
+
+    /// A cancel that came before the order did was refused: now that the order is there, it is
+    /// written again at once.
+    pub(super) fn cancel_again(&mut self) -> Option<Work> {
+        let cancel = self.cancel.as_mut()?;
+        std::mem::take(&mut cancel.refused).then_some(Work::Cancel(self.order.client_id))
+    }
+}

@@ -1,0 +1,562 @@
+//! The order book of the gateway's own orders on one exchange: a pure state machine.
+//!
+//! It has no socket, clock or task. Events of the exchange and of the connection go in, changes
+//! and work to do come out. Its rules, in short:
+//!
+//! * Only the exchange's answer, or the certainty that no byte was written, ends an order.
+//! * What was written and not answered is unknown, and is asked until the exchange settles it.
+//! * A cancel that was acknowledged or refused is not an order cancelled: it is asked again.
+//! * Fills race cancels and win; each is booked once, and late ones are booked too.
+
+mod entry;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::exchange::{OrderEvent, OrderNews};
+use crate::types::{
+    ClientOrderId, ExchangeOrderId, Fill, NewOrder, OnShutdown, Order, OrderStatus, Quantity,
+    Timestamp,
+};
+
+pub(super) use entry::{Cancel, Entry};
+
+/// Orders that are not ours are counted by their ids, up to this many.
+const MAX_FOREIGN: usize = 10_000;
+
+/// Wall-clock time for people and monotonic time for waiting, taken together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) monotonic: Instant,
+}
+
+/// How long the book waits for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// An order without an answer for this long has an unknown outcome.
+    pub(crate) acknowledgement: Duration,
+    /// An unknown outcome is asked again after this long.
+    pub(crate) query: Duration,
+    /// An unconfirmed cancel is written again after this long.
+    pub(crate) cancel: Duration,
+    /// How many ended orders are remembered.
+    pub(crate) closed_kept: usize,
+}
+
+/// A change of an order, to be told to everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) order: Order,
+    pub(crate) fill: Option<Fill>,
+}
+
+/// What the connection should write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Cancel(ClientOrderId),
+    Query(ClientOrderId),
+}
+
+/// What an input brought about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) work: Vec<Work>,
+}
+
+pub(crate) struct Book {
+    patience: Patience,
+    open: BTreeMap<ClientOrderId, Entry>,
+    closed: HashMap<ClientOrderId, Entry>,
+    closed_order: VecDeque<ClientOrderId>,
+    by_exchange_id: HashMap<ExchangeOrderId, ClientOrderId>,
+    foreign: BTreeSet<ExchangeOrderId>,
+    /// Orders that shutdown found unfinished; they are never forgotten before the report.
+    watched: BTreeSet<ClientOrderId>,
+}
+
+impl Book {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            open: BTreeMap::new(),
+            closed: HashMap::new(),
+            closed_order: VecDeque::new(),
+            by_exchange_id: HashMap::new(),
+            foreign: BTreeSet::new(),
+            watched: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a new order in.
+    pub(crate) fn insert(&mut self, id: ClientOrderId, request: NewOrder, now: Moment) -> Change {
+        let order = Order {
+            client_id: id,
+            exchange_id: None,
+            request,
+            status: OrderStatus::Pending,
+            filled: Quantity::ZERO,
+            reason: None,
+            created: now.wall,
+            updated: now.wall,
+        };
+        let change = Change { order: order.clone(), fill: None };
+        self.open.insert(id, Entry::new(order));
+        change
+    }
+
+    /// The order as known, if it is known.
+    pub(crate) fn get(&self, id: ClientOrderId) -> Option<&Order> {
+        self.entry(id).map(|entry| &entry.order)
+    }
+
+    /// All that is known of an order.
+    pub(super) fn entry(&self, id: ClientOrderId) -> Option<&Entry> {
+        self.open.get(&id).or_else(|| self.closed.get(&id))
+    }
+
+    /// Every order that has not ended, in order of its id.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &Order> {
+        self.open.values().map(|entry| &entry.order)
+    }
+
+    /// How many orders of the exchange's list are not the gateway's.
+    pub(crate) fn foreign_orders(&self) -> usize {
+        self.foreign.len()
+    }
+
+    /// The order is about to be written: from here on its outcome is the exchange's to tell.
+    /// `None` if it should not be written any more.
+    pub(crate) fn begin_write(&mut self, id: ClientOrderId, now: Moment) -> Option<Order> {
+        let entry = self.open.get_mut(&id)?;
+        if entry.order.status != OrderStatus::Pending || entry.cancel.is_some() {
+            return None;
+        }
+        entry.order.status = OrderStatus::Sent;
+        entry.order.updated = now.wall;
+        entry.sent = Some(now.monotonic);
+        entry.refreshed = true;
+        Some(entry.order.clone())
+    }
+
+    /// It is certain that no byte of the order was written.
+    pub(crate) fn not_sent(&mut self, id: ClientOrderId, reason: &str, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        if self.open.get(&id).is_some_and(|e| e.order.status == OrderStatus::Pending) {
+            self.end(id, OrderStatus::NotSent, Some(reason.to_owned()), now, &mut effects);
+        }
+        effects
+    }
+
+    /// A cancel is wanted, by a bot or by shutdown; it stays wanted until the order has ended.
+    pub(crate) fn want_cancel(&mut self, id: ClientOrderId, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        if let Some(entry) = self.open.get_mut(&id) {
+            let first = entry.cancel.is_none();
+            entry.cancel.get_or_insert_with(Cancel::default);
+            if first && entry.order.status == OrderStatus::Pending {
+                let reason = Some("cancelled before it was written".to_owned());
+                self.end(id, OrderStatus::NotSent, reason, now, &mut effects);
+            } else if first {
+                effects.work.push(Work::Cancel(id));
+            }
+        }
+        effects
+    }
+
+    /// Shutdown: every unfinished order is watched until the report, and a cancel is wanted for
+    /// each that is not to be kept.
+    pub(crate) fn want_cancel_all(&mut self, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        for id in ids {
+            self.watched.insert(id);
+            let keep = |entry: &Entry| entry.order.request.on_shutdown == OnShutdown::Keep;
+            if !self.open.get(&id).is_some_and(keep) {
+                let more = self.want_cancel(id, now);
+                effects.changes.extend(more.changes);
+                effects.work.extend(more.work);
+            }
+        }
+        effects
+    }
+
+    /// A cancel is about to be written: the order to write it for, unless it has ended.
+    pub(crate) fn begin_cancel(&mut self, id: ClientOrderId, now: Moment) -> Option<Order> {
+        let entry = self.open.get_mut(&id)?;
+        let cancel = entry.cancel.get_or_insert_with(Cancel::default);
+        cancel.attempts += 1;
+        cancel.first_written.get_or_insert(now.monotonic);
+        cancel.last_written = Some(now.monotonic);
+        Some(entry.order.clone())
+    }
+
+    /// A question is about to be written: the order to ask for, unless it has ended.
+    pub(crate) fn begin_query(&mut self, id: ClientOrderId, now: Moment) -> Option<Order> {
+        let entry = self.open.get_mut(&id)?;
+        entry.asked = Some(now.monotonic);
+        Some(entry.order.clone())
+    }
+
+    /// A new trading session began: nothing that is known has been confirmed by it yet.
+    pub(crate) fn session_opened(&mut self) {
+        for entry in self.open.values_mut() {
+            entry.refreshed = false;
+        }
+        self.foreign.clear();
+    }
+
+    /// The new session has told its open orders. What it did not mention must be asked, and wanted
+    /// cancels must be written again.
+    pub(crate) fn session_ready(&mut self) -> Vec<Work> {
+        let mut work = Vec::new();
+        for (&id, entry) in &self.open {
+            if entry.order.status == OrderStatus::Pending {
+                continue;
+            }
+            if !entry.refreshed {
+                work.push(Work::Query(id));
+            }
+            if entry.cancel.is_some() {
+                work.push(Work::Cancel(id));
+            }
+        }
+        work
+    }
+
+    /// Whether the exchange has yet to say how some order stands since the session began.
+    pub(crate) fn is_reconciled(&self) -> bool {
+        let settled = |e: &Entry| e.refreshed || e.order.status == OrderStatus::Pending;
+        self.open.values().all(settled)
+    }
+
+    /// The trading connection is gone: what was written and not answered is unknown.
+    pub(crate) fn connection_lost(&mut self, reason: &str, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        for entry in self.open.values_mut() {
+            entry.asked = None;
+            if entry.order.status == OrderStatus::Sent {
+                let reason = format!("the connection was lost before the answer came: {reason}");
+                effects.changes.push(entry.becomes_unknown(reason, now));
+            }
+        }
+        effects
+    }
+
+    /// What is due: answers that did not come, questions and cancels to repeat.
+    pub(crate) fn due(&mut self, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let passed = |since: Option<Instant>, limit: Duration| {
+            since.is_none_or(|at| now.monotonic.duration_since(at) >= limit)
+        };
+        for (&id, entry) in &mut self.open {
+            match entry.order.status {
+                OrderStatus::Sent if passed(entry.sent, self.patience.acknowledgement) => {
+                    let limit = self.patience.acknowledgement.as_millis();
+                    let reason = format!("no answer within {limit} ms");
+                    effects.changes.push(entry.becomes_unknown(reason, now));
+                    effects.work.push(Work::Query(id));
+                    entry.asked = Some(now.monotonic);
+                }
+                OrderStatus::OutcomeUnknown if passed(entry.asked, self.patience.query) => {
+                    effects.work.push(Work::Query(id));
+                    entry.asked = Some(now.monotonic);
+                }
+                _ => {}
+            }
+            if let Some(cancel) = &mut entry.cancel
+                && entry.order.status != OrderStatus::Pending
+                && passed(cancel.last_written, self.patience.cancel)
+            {
+                if cancel.attempts > 0 && passed(entry.asked, self.patience.cancel) {
+                    effects.work.push(Work::Query(id));
+                    entry.asked = Some(now.monotonic);
+                }
+                effects.work.push(Work::Cancel(id));
+                cancel.last_written = Some(now.monotonic);
+            }
+        }
+        effects
+    }
+
+    /// Whether [`due`](Self::due) may have something to do later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.open.values().any(|entry| {
+            entry.cancel.is_some()
+                || matches!(entry.order.status, OrderStatus::Sent | OrderStatus::OutcomeUnknown)
+        })
+    }
+
+    /// Books what the exchange says of an order.
+    pub(crate) fn apply(&mut self, event: &OrderEvent, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let known = event.client_id.filter(|id| self.entry(*id).is_some());
+        let by_exchange = || event.exchange_id.and_then(|id| self.by_exchange_id.get(&id).copied());
+        let Some(id) = known.or_else(by_exchange) else {
+            self.note_foreign(event);
+            return effects;
+        };
+        if self.closed.contains_key(&id) && !self.reopens(id, &event.news) {
+            self.book_late(id, &event.news, now, &mut effects);
+            return effects;
+        }
+        let Some(entry) = self.open.get_mut(&id) else { return effects };
+        entry.refreshed = true;
+        if let Some(exchange_id) = event.exchange_id
+            && entry.order.exchange_id != Some(exchange_id)
+        {
+            entry.order.exchange_id = Some(exchange_id);
+            self.by_exchange_id.insert(exchange_id, id);
+        }
+        self.apply_open(id, &event.news, now, &mut effects);
+        effects
+    }
+
+    fn apply_open(
+        &mut self,
+        id: ClientOrderId,
+        news: &OrderNews,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        let Some(entry) = self.open.get_mut(&id) else { return };
+        match news {
+            OrderNews::Acknowledged | OrderNews::Opened => {
+                effects.changes.extend(entry.is_live(None, now));
+                effects.work.extend(entry.cancel_again());
+            }
+            OrderNews::Rejected { code, reason } => {
+                let reason = match code {
+                    Some(code) => format!("{reason} ({code})"),
+                    None => reason.clone(),
+                };
+                if entry.answered {
+                    // The exchange took the order in before: only a question can settle this.
+                    effects.work.push(Work::Query(id));
+                } else {
+                    self.end(id, OrderStatus::Rejected, Some(reason), now, effects);
+                }
+            }
+            OrderNews::OutcomeUnknown { reason } => {
+                if !entry.answered {
+                    effects.changes.push(entry.becomes_unknown(reason.clone(), now));
+                    effects.work.push(Work::Query(id));
+                    entry.asked = Some(now.monotonic);
+                }
+            }
+            OrderNews::Filled { fill, cumulative, completes } => {
+                entry.answered = true;
+                let whole = entry.book_fill(fill, *cumulative);
+                let Some(whole) = whole else { return };
+                if whole || *completes {
+                    entry.order.status = OrderStatus::Filled;
+                    let reason = entry.order.reason.take();
+                    self.end_with(
+                        id,
+                        OrderStatus::Filled,
+                        reason,
+                        Some(fill.clone()),
+                        now,
+                        effects,
+                    );
+                } else {
+                    entry.order.status = OrderStatus::PartiallyFilled;
+                    entry.order.reason = None;
+                    effects.changes.push(entry.change(Some(fill.clone()), now));
+                    effects.work.extend(entry.cancel_again());
+                }
+            }
+            OrderNews::Ended { status, cumulative, reason } => {
+                entry.book_cumulative(*cumulative);
+                self.end(id, *status, reason.clone(), now, effects);
+            }
+            OrderNews::Status { status, cumulative, reason } => {
+                entry.not_found = 0;
+                if status.is_terminal() {
+                    entry.book_cumulative(*cumulative);
+                    self.end(id, *status, reason.clone(), now, effects);
+                } else {
+                    effects.changes.extend(entry.is_live(*cumulative, now));
+                    effects.work.extend(entry.cancel_again());
+                }
+            }
+            OrderNews::CancelAcknowledged => {
+                entry.answered = true;
+                entry.note_cancel("acknowledged, not yet confirmed");
+            }
+            OrderNews::CancelRejected { reason, retry, .. } => {
+                entry.note_cancel(reason);
+                if let Some(cancel) = &mut entry.cancel {
+                    cancel.refused = true;
+                }
+                if !retry {
+                    effects.work.push(Work::Query(id));
+                    entry.asked = Some(now.monotonic);
+                }
+            }
+            OrderNews::NotFound => self.not_found(id, now, effects),
+            OrderNews::QueryFailed { reason } => {
+                entry.refreshed = false;
+                entry.last_query_failure = Some(reason.clone());
+            }
+        }
+    }
+
+    /// The exchange does not know the order. Once may be a race with the order itself, still on
+    /// its way; the second time, after a while, is an answer.
+    fn not_found(&mut self, id: ClientOrderId, now: Moment, effects: &mut Effects) {
+        let Some(entry) = self.open.get_mut(&id) else { return };
+        if entry.answered {
+            let reason = "the exchange acknowledged the order and now does not find it";
+            effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
+            return;
+        }
+        entry.not_found += 1;
+        let settled = entry
+            .sent
+            .is_some_and(|sent| now.monotonic.duration_since(sent) >= self.patience.query);
+        if entry.not_found >= 2 && settled {
+            let reason = "the exchange knows no such order".to_owned();
+            entry.presumed = true;
+            self.end(id, OrderStatus::Rejected, Some(reason), now, effects);
+        } else if entry.order.status != OrderStatus::OutcomeUnknown {
+            let reason = "the exchange does not know the order yet".to_owned();
+            effects.changes.push(entry.becomes_unknown(reason, now));
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: ClientOrderId,
+        status: OrderStatus,
+        reason: Option<String>,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        self.end_with(id, status, reason, None, now, effects);
+    }
+
+    fn end_with(
+        &mut self,
+        id: ClientOrderId,
+        status: OrderStatus,
+        reason: Option<String>,
+        fill: Option<Fill>,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        let Some(mut entry) = self.open.remove(&id) else { return };
+        entry.order.status = status;
+        entry.order.reason = reason;
+        entry.ended = Some(now.monotonic);
+        if status == OrderStatus::Filled {
+            entry.order.filled = entry.order.filled.max(entry.order.request.quantity);
+        }
+        effects.changes.push(entry.change(fill, now));
+        self.closed.insert(id, entry);
+        self.closed_order.push_back(id);
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.closed_order.len() > self.patience.closed_kept {
+            let Some(id) = self.closed_order.pop_front() else { return };
+            if self.watched.contains(&id) {
+                // Kept for the report; it is bounded by the orders open when shutdown began.
+                continue;
+            }
+            if let Some(entry) = self.closed.remove(&id)
+                && let Some(exchange_id) = entry.order.exchange_id
+            {
+                self.by_exchange_id.remove(&exchange_id);
+            }
+        }
+    }
+
+    /// An order that was taken for non-existent turns out to exist: it is open again.
+    fn reopens(&mut self, id: ClientOrderId, news: &OrderNews) -> bool {
+        let exists = match news {
+            OrderNews::Acknowledged | OrderNews::Opened | OrderNews::Filled { .. } => true,
+            OrderNews::Status { .. } | OrderNews::Ended { .. } => true,
+            _ => false,
+        };
+        if !exists || !self.closed.get(&id).is_some_and(|entry| entry.presumed) {
+            return false;
+        }
+        let Some(mut entry) = self.closed.remove(&id) else { return false };
+        self.closed_order.retain(|known| *known != id);
+        entry.presumed = false;
+        entry.order.status = OrderStatus::OutcomeUnknown;
+        entry.ended = None;
+        self.open.insert(id, entry);
+        true
+    }
+
+    /// An ended order may still learn of fills, which came late or were told twice.
+    fn book_late(
+        &mut self,
+        id: ClientOrderId,
+        news: &OrderNews,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        let Some(entry) = self.closed.get_mut(&id) else { return };
+        match news {
+            OrderNews::Filled { fill, cumulative, completes } => {
+                if let Some(whole) = entry.book_fill(fill, *cumulative) {
+                    if whole || *completes {
+                        entry.order.status = OrderStatus::Filled;
+                    }
+                    effects.changes.push(entry.change(Some(fill.clone()), now));
+                }
+            }
+            OrderNews::Ended { status, cumulative, .. }
+            | OrderNews::Status { status, cumulative, .. } => {
+                let before = entry.order.filled;
+                entry.book_cumulative(*cumulative);
+                if entry.order.filled > before {
+                    if *status == OrderStatus::Filled {
+                        entry.order.status = OrderStatus::Filled;
+                    }
+                    effects.changes.push(entry.change(None, now));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_foreign(&mut self, event: &OrderEvent) {
+        let Some(id) = event.exchange_id else { return };
+        match &event.news {
+            OrderNews::Opened | OrderNews::Acknowledged if self.foreign.len() < MAX_FOREIGN => {
+                self.foreign.insert(id);
+            }
+            OrderNews::Status { status, .. } if !status.is_terminal() => {
+                if self.foreign.len() < MAX_FOREIGN {
+                    self.foreign.insert(id);
+                }
+            }
+            OrderNews::Ended { .. } | OrderNews::Filled { completes: true, .. } => {
+                self.foreign.remove(&id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The orders that shutdown found unfinished, and all that still are.
+    pub(super) fn watched(&self) -> impl Iterator<Item = &Entry> {
+        let late = self.open.keys().filter(|id| !self.watched.contains(*id));
+        self.watched.iter().chain(late).filter_map(|id| self.entry(*id))
+    }
+
+    /// Whether every order that is to be cancelled at shutdown has ended.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.open.values().all(|entry| entry.order.request.on_shutdown == OnShutdown::Keep)
+    }
+}

@@ -1,0 +1,505 @@
+//! The desk of one exchange: the book behind a lock, the gate before it, the lane to the
+//! connection, and those who wait for answers.
+//!
+//! The lock is held for a few microseconds and never across an await. The connection calls the
+//! desk directly with what the exchange says, so that an answer costs no extra task.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::book::{Book, Cancel, Effects, Entry, Moment, Patience, Work};
+use super::gate::Gate;
+use super::lane::{Command, Lane, LaneRefusal, LaneState};
+use super::{IdGenerator, Journal, OrderError, OrderUpdate};
+use crate::clock::Clock;
+use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
+use crate::shutdown::{OrderFate, OrderReport, Phase};
+use crate::types::{
+    ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
+};
+
+/// How often the desk looks for answers that did not come, while it waits for some.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// What a desk is made of.
+pub(crate) struct DeskSettings {
+    pub(crate) exchange: ExchangeName,
+    /// Whether the exchange is configured for trading.
+    pub(crate) trading: bool,
+    pub(crate) patience: Patience,
+    /// New orders that may wait for the connection.
+    pub(crate) queue: usize,
+    pub(crate) symbols: Arc<SymbolTable>,
+    pub(crate) ids: Arc<IdGenerator>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+pub(crate) struct Desk {
+    settings: DeskSettings,
+    state: Mutex<State>,
+    gate: Gate,
+    lane: Lane,
+    /// Something changed that the sweeper or the coordinator may wait for.
+    changed: Notify,
+}
+
+struct State {
+    book: Book,
+    waiters: HashMap<ClientOrderId, Waiters>,
+    restriction: TradingRestriction,
+    /// Why there is no connection, for messages.
+    down_reason: String,
+}
+
+#[derive(Default)]
+struct Waiters {
+    placed: Option<oneshot::Sender<Result<Order, OrderError>>>,
+    ended: Vec<oneshot::Sender<Order>>,
+}
+
+impl Desk {
+    pub(crate) fn new(settings: DeskSettings) -> Self {
+        let state = State {
+            book: Book::new(settings.patience),
+            waiters: HashMap::new(),
+            restriction: TradingRestriction::None,
+            down_reason: "not connected yet".into(),
+        };
+        let lane = Lane::new(settings.queue);
+        Self { settings, state: Mutex::new(state), gate: Gate::new(), lane, changed: Notify::new() }
+    }
+
+    pub(crate) fn exchange(&self) -> ExchangeName {
+        self.settings.exchange
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment { wall: self.settings.clock.now(), monotonic: Instant::now() }
+    }
+
+    // ---- for bots -------------------------------------------------------------------------
+
+    /// Checks an order, takes it in and queues it. The receiver gets the exchange's answer.
+    pub(crate) fn submit(
+        &self,
+        request: NewOrder,
+    ) -> Result<(ClientOrderId, oneshot::Receiver<Result<Order, OrderError>>), OrderError> {
+        let permit = self.gate.enter().map_err(|phase| OrderError::Stopping { phase })?;
+        let exchange = self.settings.exchange;
+        if !self.settings.trading {
+            return Err(OrderError::TradingDisabled { exchange });
+        }
+        let instrument = request.instrument;
+        let spec = self.settings.symbols.spec(instrument);
+        spec.ok_or(OrderError::UnknownInstrument { instrument })?.check(&request)?;
+        if let Some(unread) = self.settings.journal.overfull() {
+            let what = format!("{unread} order updates are not read yet");
+            return Err(OrderError::Busy { what });
+        }
+        let id =
+            self.settings.ids.next().map_err(|error| OrderError::Busy {
+                what: format!("no more order ids: {error}"),
+            })?;
+
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        self.lane.accepts().map_err(|refusal| state.refused(exchange, refusal))?;
+        state.check_restriction(exchange, &request)?;
+        let change = state.book.insert(id, request, self.now());
+        state.waiters.entry(id).or_default().placed = Some(sender);
+        self.settings.journal.add([OrderUpdate { order: change.order, fill: None }]);
+        drop(state);
+
+        if let Err(refusal) = self.lane.submit(id, permit) {
+            // The connection went down in between. The permit came back with the refusal.
+            let error = self.state().refused(exchange, refusal);
+            self.not_sent(id, &error.to_string());
+            return Err(error);
+        }
+        Ok((id, receiver))
+    }
+
+    /// Asks for an order's cancel. The receiver gets the order when it has ended.
+    pub(crate) fn cancel(&self, id: ClientOrderId) -> Result<oneshot::Receiver<Order>, OrderError> {
+        let mut state = self.state();
+        let order = state.book.get(id).ok_or(OrderError::UnknownOrder { id })?;
+        if order.status.is_terminal() {
+            return Err(OrderError::AlreadyEnded { id, status: order.status });
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiters.entry(id).or_default().ended.push(sender);
+        let now = self.now();
+        let effects = state.book.want_cancel(id, now);
+        self.carry_out(&mut state, effects);
+        Ok(receiver)
+    }
+
+    pub(crate) fn get(&self, id: ClientOrderId) -> Option<Order> {
+        self.state().book.get(id).cloned()
+    }
+
+    pub(crate) fn unfinished(&self) -> Vec<Order> {
+        self.state().book.unfinished().cloned().collect()
+    }
+
+    // ---- for the connection ---------------------------------------------------------------
+
+    /// The next command, with the order to write. A new order is taken as written from here on.
+    pub(crate) fn next_command(&self) -> Option<(Command, Order)> {
+        while let Some(command) = self.lane.pop() {
+            let now = self.now();
+            let mut state = self.state();
+            let order = match &command {
+                Command::Submit(id, _) if self.gate.is_closed() => {
+                    let reason = format!("the gateway is stopping (phase {})", self.gate.phase());
+                    let effects = state.book.not_sent(*id, &reason, now);
+                    self.carry_out(&mut state, effects);
+                    None
+                }
+                Command::Submit(id, _) => state.book.begin_write(*id, now),
+                Command::Cancel(id) => state.book.begin_cancel(*id, now),
+                Command::Query(id) => state.book.begin_query(*id, now),
+            };
+            if let Some(order) = order {
+                return Some((command, order));
+            }
+        }
+        None
+    }
+
+    /// Ends when [`next_command`](Self::next_command) may have something. Cancel safe.
+    pub(crate) async fn command_waiting(&self) {
+        self.lane.waiting().await;
+    }
+
+    /// Books what the exchange says of an order.
+    pub(crate) fn apply(&self, event: &OrderEvent) {
+        let now = self.now();
+        let mut state = self.state();
+        let effects = state.book.apply(event, now);
+        if let OrderNews::CancelRejected { reason, retry, .. } = &event.news {
+            debug!(exchange = %self.exchange(), order = ?event.client_id, reason, retry, "cancel refused");
+        }
+        self.carry_out(&mut state, effects);
+        self.open_when_reconciled(&state);
+    }
+
+    /// The exchange changed what trading it allows.
+    pub(crate) fn restrict(&self, restriction: TradingRestriction) {
+        let mut state = self.state();
+        if state.restriction != restriction {
+            info!(exchange = %self.exchange(), ?restriction, "trading restriction");
+            state.restriction = restriction;
+        }
+    }
+
+    /// A new trading session has a socket; its list of open orders will follow.
+    pub(crate) fn session_opened(&self) {
+        let mut state = self.state();
+        state.book.session_opened();
+        state.restriction = TradingRestriction::None;
+    }
+
+    /// The session is live and has listed its open orders. The rest is asked; new orders are let
+    /// in when every answer is there.
+    pub(crate) fn session_ready(&self) {
+        let mut state = self.state();
+        self.lane.set_state(LaneState::Reconciling);
+        let work = state.book.session_ready();
+        if !work.is_empty() {
+            info!(exchange = %self.exchange(), questions = work.len(), "comparing orders with the exchange");
+        }
+        self.carry_out(&mut state, Effects { changes: Vec::new(), work });
+        self.open_when_reconciled(&state);
+    }
+
+    fn open_when_reconciled(&self, state: &State) {
+        if self.lane.state() == LaneState::Reconciling && state.book.is_reconciled() {
+            self.lane.set_state(LaneState::Open);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The session is gone. New orders that were not written fail, written ones without an answer
+    /// are unknown.
+    pub(crate) fn session_lost(&self, reason: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        let unwritten = self.lane.set_state(LaneState::Down);
+        reason.clone_into(&mut state.down_reason);
+        let mut effects = state.book.connection_lost(reason, now);
+        for id in unwritten {
+            let why = format!("the connection was lost before it was written: {reason}");
+            effects.changes.extend(state.book.not_sent(id, &why, now).changes);
+        }
+        self.carry_out(&mut state, effects);
+    }
+
+    fn not_sent(&self, id: ClientOrderId, reason: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        let effects = state.book.not_sent(id, reason, now);
+        self.carry_out(&mut state, effects);
+    }
+
+    /// Tells everybody what changed and queues the work.
+    fn carry_out(&self, state: &mut State, effects: Effects) {
+        for work in &effects.work {
+            match work {
+                Work::Cancel(id) => self.lane.cancel(*id),
+                Work::Query(id) => self.lane.query(*id),
+            }
+        }
+        let relevant = !effects.changes.is_empty() || !effects.work.is_empty();
+        for change in &effects.changes {
+            log_change(self.exchange(), &change.order);
+            state.tell_waiters(&change.order);
+        }
+        let updates = effects
+            .changes
+            .into_iter()
+            .map(|change| OrderUpdate { order: change.order, fill: change.fill });
+        self.settings.journal.add(updates);
+        if relevant {
+            self.changed.notify_waiters();
+        }
+    }
+
+    // ---- the sweeper ----------------------------------------------------------------------
+
+    /// Watches for answers that do not come, until the future is dropped.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.state().book.is_waiting() {
+                changed.await;
+                continue;
+            }
+            tokio::time::sleep(SWEEP).await;
+            if self.lane.state() == LaneState::Down {
+                continue;
+            }
+            let now = self.now();
+            let mut state = self.state();
+            let effects = state.book.due(now);
+            self.carry_out(&mut state, effects);
+        }
+    }
+
+    // ---- for shutdown ---------------------------------------------------------------------
+
+    /// Refuses new orders from here on, and fails those that wait to be written.
+    pub(crate) fn close_gate(&self, phase: Phase) {
+        let first = !self.gate.is_closed();
+        self.gate.close(phase);
+        if first {
+            for id in self.lane.take_new() {
+                self.not_sent(id, "the gateway is stopping");
+            }
+        }
+    }
+
+    /// Waits until no new order can be written any more. Cancel safe.
+    pub(crate) async fn gate_drained(&self) {
+        self.gate.drained().await;
+    }
+
+    /// Wants a cancel for every open order that is not to be kept; tells how many.
+    pub(crate) fn cancel_all(&self) -> usize {
+        let now = self.now();
+        let mut state = self.state();
+        let effects = state.book.want_cancel_all(now);
+        self.carry_out(&mut state, effects);
+        let to_cancel = |order: &&Order| order.request.on_shutdown == OnShutdown::Cancel;
+        state.book.unfinished().filter(to_cancel).count()
+    }
+
+    /// Waits until every order that is to be cancelled has ended. Cancel safe.
+    pub(crate) async fn flat(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().book.is_flat() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether a cancel has been written for every order that is to be cancelled.
+    pub(crate) async fn cancels_written(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let missing = self.state().book.watched().any(|entry| {
+                !entry.order.status.is_terminal()
+                    && entry.order.request.on_shutdown == OnShutdown::Cancel
+                    && entry.cancel.as_ref().is_none_or(|cancel| cancel.attempts == 0)
+            });
+            if !missing {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Wakes those who wait for cancels to be written; the connection calls it after writing.
+    pub(crate) fn written(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// What became of every order that shutdown found unfinished.
+    pub(crate) fn order_reports(&self) -> Vec<OrderReport> {
+        let connected = self.lane.state() != LaneState::Down;
+        self.state().book.watched().map(|entry| report(entry, connected)).collect()
+    }
+
+    /// Orders of the exchange's list that are not the gateway's.
+    pub(crate) fn foreign_orders(&self) -> usize {
+        self.state().book.foreign_orders()
+    }
+
+    /// Nothing more will come: everybody who still waits is told so.
+    pub(crate) fn abandon_waiters(&self) {
+        let waiters = std::mem::take(&mut self.state().waiters);
+        for (id, waiter) in waiters {
+            if let Some(placed) = waiter.placed {
+                // The bot may have gone away; then nobody is left to tell.
+                let _ = placed.send(Err(OrderError::Abandoned { id }));
+            }
+        }
+    }
+}
+
+impl State {
+    fn refused(&self, exchange: ExchangeName, refusal: LaneRefusal) -> OrderError {
+        let reason = match refusal {
+            LaneRefusal::Full { capacity } => {
+                let what = format!("{capacity} orders already wait to be written to {exchange}");
+                return OrderError::Busy { what };
+            }
+            LaneRefusal::NotOpen(LaneState::Reconciling) => {
+                "its orders are still being compared with the exchange's".to_owned()
+            }
+            LaneRefusal::NotOpen(_) => self.down_reason.clone(),
+        };
+        OrderError::NotConnected { exchange, reason }
+    }
+
+    fn check_restriction(
+        &self,
+        exchange: ExchangeName,
+        order: &NewOrder,
+    ) -> Result<(), OrderError> {
+        let post_only =
+            matches!(order.kind, OrderKind::Limit { time_in_force: TimeInForce::PostOnly, .. });
+        let allowed = match self.restriction {
+            TradingRestriction::None => true,
+            TradingRestriction::PostOnly => post_only,
+            TradingRestriction::CancelOnly | TradingRestriction::Maintenance => false,
+        };
+        let restriction = self.restriction;
+        if allowed { Ok(()) } else { Err(OrderError::Restricted { exchange, restriction }) }
+    }
+
+    fn tell_waiters(&mut self, order: &Order) {
+        let id = order.client_id;
+        let Some(waiters) = self.waiters.get_mut(&id) else { return };
+        let reason = || order.reason.clone().unwrap_or_default();
+        let answer = match order.status {
+            OrderStatus::Pending | OrderStatus::Sent => None,
+            OrderStatus::OutcomeUnknown => {
+                Some(Err(OrderError::OutcomeUnknown { id, reason: reason() }))
+            }
+            OrderStatus::Rejected => Some(Err(OrderError::Rejected { id, reason: reason() })),
+            OrderStatus::NotSent => Some(Err(OrderError::NotSent { id, reason: reason() })),
+            _ => Some(Ok(order.clone())),
+        };
+        // A receiver that is gone is a bot that stopped waiting: the journal tells it anyway.
+        if let Some(answer) = answer
+            && let Some(placed) = waiters.placed.take()
+        {
+            let _ = placed.send(answer);
+        }
+        if order.status.is_terminal() {
+            for ended in waiters.ended.drain(..) {
+                let _ = ended.send(order.clone());
+            }
+            self.waiters.remove(&id);
+        }
+    }
+}
+
+fn log_change(exchange: ExchangeName, order: &Order) {
+    let (id, status, filled) = (order.client_id, order.status, order.filled);
+    let reason = order.reason.as_deref();
+    if matches!(status, OrderStatus::OutcomeUnknown | OrderStatus::Rejected) {
+        warn!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
+    } else {
+        debug!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
+    }
+}
+
+fn report(entry: &Entry, connected: bool) -> OrderReport {
+    let order = &entry.order;
+    let cancel = entry.cancel.as_ref();
+    let fate = match order.status {
+        OrderStatus::Filled => OrderFate::FilledDuringCancel,
+        OrderStatus::Canceled => OrderFate::Canceled,
+        OrderStatus::Rejected => OrderFate::Rejected,
+        OrderStatus::Expired => OrderFate::Expired,
+        OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
+        OrderStatus::Open | OrderStatus::PartiallyFilled if cancel.is_none() => OrderFate::Kept,
+        OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
+        OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
+    };
+    let confirmed_after_ms = cancel
+        .and_then(|cancel| cancel.first_written)
+        .zip(entry.ended)
+        .map(|(written, ended)| ended.saturating_duration_since(written))
+        .and_then(|time| u64::try_from(time.as_millis()).ok());
+    let reason = if fate.is_left() {
+        Some(why_left(entry, cancel, connected))
+    } else {
+        order.reason.clone()
+    };
+    OrderReport {
+        client_id: order.client_id,
+        exchange_id: order.exchange_id,
+        instrument: order.request.instrument,
+        fate,
+        status: order.status,
+        quantity: order.request.quantity,
+        filled: order.filled,
+        cancel_attempts: cancel.map_or(0, |cancel| cancel.attempts),
+        confirmed_after_ms,
+        reason,
+    }
+}
+
+fn why_left(entry: &Entry, cancel: Option<&Cancel>, connected: bool) -> String {
+    let mut parts = Vec::new();
+    parts.extend(entry.order.reason.clone());
+    match cancel {
+        Some(cancel) if cancel.attempts > 0 => {
+            let answer = cancel.last_answer.as_deref().unwrap_or("no answer");
+            parts.push(format!("{} cancels written, last answer: {answer}", cancel.attempts));
+        }
+        _ => parts.push("no cancel could be written".into()),
+    }
+    if let Some(failure) = &entry.last_query_failure {
+        parts.push(format!("asking failed: {failure}"));
+    }
+    if !connected {
+        parts.push("the trading connection is down".into());
+    }
+    parts.join("; ")
+}

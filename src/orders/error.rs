@@ -1,0 +1,100 @@
+//! Why an order or a cancel did not do what was asked.
+
+use crate::exchange::TradingRestriction;
+use crate::shutdown::Phase;
+use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder, OrderStatus};
+
+/// What went wrong with an order. Each variant is something that the caller can act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// The gateway, or this exchange, is shutting down. Nothing was sent.
+    #[error("no new orders: the gateway is stopping (phase {phase})")]
+    Stopping {
+        /// The phase that was reached.
+        phase: Phase,
+    },
+    /// The order breaks the exchange's own rules. Nothing was sent.
+    #[error("{0}")]
+    Invalid(#[from] InvalidOrder),
+    /// The instrument is not configured. Nothing was sent.
+    #[error("{instrument} is not among the configured instruments")]
+    UnknownInstrument {
+        /// Which one.
+        instrument: Instrument,
+    },
+    /// The exchange is configured without trading. Nothing was sent.
+    #[error("{exchange} is configured for market data only; set `trading = true` and give it keys")]
+    TradingDisabled {
+        /// Which one.
+        exchange: ExchangeName,
+    },
+    /// The trading connection is not live, or its state is still being compared with the
+    /// exchange's. Nothing was sent.
+    #[error("{exchange} is not ready for orders: {reason}")]
+    NotConnected {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// Connecting, reconciling, or why it failed.
+        reason: String,
+    },
+    /// The exchange itself restricts trading at the moment. Nothing was sent.
+    #[error("{exchange} does not take this order now: {restriction:?}")]
+    Restricted {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// What it allows.
+        restriction: TradingRestriction,
+    },
+    /// A queue is full. Nothing was sent; try again later.
+    #[error("busy: {what}")]
+    Busy {
+        /// Which queue, and how full.
+        what: String,
+    },
+    /// No byte of the order was written.
+    #[error("order {id} was not sent: {reason}")]
+    NotSent {
+        /// The order.
+        id: ClientOrderId,
+        /// Why.
+        reason: String,
+    },
+    /// The exchange refused the order.
+    #[error("order {id} was rejected by the exchange: {reason}")]
+    Rejected {
+        /// The order.
+        id: ClientOrderId,
+        /// In the exchange's words, with its number for it where it has one.
+        reason: String,
+    },
+    /// The order was written and nobody knows what became of it. It may be open. Never send it
+    /// again; the gateway keeps asking, and the answer comes through the updates.
+    #[error("the outcome of order {id} is unknown: {reason}")]
+    OutcomeUnknown {
+        /// The order.
+        id: ClientOrderId,
+        /// Why it is unknown.
+        reason: String,
+    },
+    /// The gateway has no such order, or it ended so long ago that it was forgotten.
+    #[error("there is no order {id}")]
+    UnknownOrder {
+        /// The id.
+        id: ClientOrderId,
+    },
+    /// The order has ended already.
+    #[error("order {id} has ended already: {status}")]
+    AlreadyEnded {
+        /// The order.
+        id: ClientOrderId,
+        /// How.
+        status: OrderStatus,
+    },
+    /// The gateway ended before the answer came; the report names the order.
+    #[error("the gateway ended before order {id} was settled; see the shutdown report")]
+    Abandoned {
+        /// The order.
+        id: ClientOrderId,
+    },
+}

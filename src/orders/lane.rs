@@ -1,0 +1,196 @@
+//! The lane from the desk to the trading connection: bounded, with cancels and questions ahead of
+//! new orders. Commands are never kept over a reconnect.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Permit;
+use crate::types::ClientOrderId;
+
+/// What the trading connection is asked to write.
+pub(crate) enum Command {
+    /// A new order, with the right to write it.
+    Submit(ClientOrderId, Permit),
+    /// A cancel.
+    Cancel(ClientOrderId),
+    /// The question how an order stands.
+    Query(ClientOrderId),
+}
+
+/// How far the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneState {
+    /// No live connection.
+    Down,
+    /// Live, but orders are still being compared with the exchange's: cancels and questions only.
+    Reconciling,
+    /// Everything passes.
+    Open,
+}
+
+pub(crate) struct Lane {
+    queues: Mutex<Queues>,
+    waiting: Notify,
+    capacity: usize,
+}
+
+struct Queues {
+    state: LaneState,
+    urgent: VecDeque<Command>,
+    cancels: HashSet<ClientOrderId>,
+    queries: HashSet<ClientOrderId>,
+    new: VecDeque<(ClientOrderId, Permit)>,
+}
+
+/// Why a new order cannot join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneRefusal {
+    NotOpen(LaneState),
+    Full { capacity: usize },
+}
+
+impl Lane {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let queues = Queues {
+            state: LaneState::Down,
+            urgent: VecDeque::new(),
+            cancels: HashSet::new(),
+            queries: HashSet::new(),
+            new: VecDeque::new(),
+        };
+        Self { queues: Mutex::new(queues), waiting: Notify::new(), capacity }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> LaneState {
+        self.queues().state
+    }
+
+    /// Sets how far the connection is. `Down` empties the lane and hands back the new orders in
+    /// it, which were not written; cancels and questions are asked again after the reconnect.
+    pub(crate) fn set_state(&self, state: LaneState) -> Vec<ClientOrderId> {
+        let mut queues = self.queues();
+        queues.state = state;
+        if state != LaneState::Down {
+            return Vec::new();
+        }
+        queues.urgent.clear();
+        queues.cancels.clear();
+        queues.queries.clear();
+        queues.new.drain(..).map(|(id, _permit)| id).collect()
+    }
+
+    /// Whether a new order could join now.
+    pub(crate) fn accepts(&self) -> Result<(), LaneRefusal> {
+        self.queues().accepts(self.capacity)
+    }
+
+    /// Queues a new order.
+    pub(crate) fn submit(&self, id: ClientOrderId, permit: Permit) -> Result<(), LaneRefusal> {
+        let mut queues = self.queues();
+        queues.accepts(self.capacity)?;
+        queues.new.push_back((id, permit));
+        drop(queues);
+        self.waiting.notify_one();
+        Ok(())
+    }
+
+    /// Queues a cancel, once for each order. Without a connection it is not kept: the desk
+    /// remembers that the cancel is wanted.
+    pub(crate) fn cancel(&self, id: ClientOrderId) {
+        let mut queues = self.queues();
+        if queues.state != LaneState::Down && queues.cancels.insert(id) {
+            queues.urgent.push_back(Command::Cancel(id));
+            drop(queues);
+            self.waiting.notify_one();
+        }
+    }
+
+    /// Queues a question, once for each order; without a connection it is not kept.
+    pub(crate) fn query(&self, id: ClientOrderId) {
+        let mut queues = self.queues();
+        if queues.state != LaneState::Down && queues.queries.insert(id) {
+            queues.urgent.push_back(Command::Query(id));
+            drop(queues);
+            self.waiting.notify_one();
+        }
+    }
+
+    /// Takes all new orders that are still waiting, which will then not be written.
+    pub(crate) fn take_new(&self) -> Vec<ClientOrderId> {
+        self.queues().new.drain(..).map(|(id, _permit)| id).collect()
+    }
+
+    /// The next command, cancels and questions first.
+    pub(crate) fn pop(&self) -> Option<Command> {
+        let mut queues = self.queues();
+        if let Some(command) = queues.urgent.pop_front() {
+            match &command {
+                Command::Cancel(id) => queues.cancels.remove(id),
+                Command::Query(id) => queues.queries.remove(id),
+                Command::Submit(..) => false,
+            };
+            return Some(command);
+        }
+        queues.new.pop_front().map(|(id, permit)| Command::Submit(id, permit))
+    }
+
+    /// Ends when commands may be waiting. Cancel safe.
+    pub(crate) async fn waiting(&self) {
+        self.waiting.notified().await;
+    }
+}
+
+impl Queues {
+    fn accepts(&self, capacity: usize) -> Result<(), LaneRefusal> {
+        if self.state != LaneState::Open {
+            return Err(LaneRefusal::NotOpen(self.state));
+        }
+        if self.new.len() >= capacity {
+            return Err(LaneRefusal::Full { capacity });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::gate::Gate;
+
+    fn id(text: &str) -> ClientOrderId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn cancels_overtake_new_orders_and_are_queued_once() {
+        let lane = Lane::new(8);
+        lane.set_state(LaneState::Open);
+        let gate = Gate::new();
+        lane.submit(id("new"), gate.enter().unwrap()).unwrap();
+        lane.cancel(id("old"));
+        lane.cancel(id("old"));
+        assert!(matches!(lane.pop(), Some(Command::Cancel(found)) if found == id("old")));
+        assert!(matches!(lane.pop(), Some(Command::Submit(found, _)) if found == id("new")));
+        assert!(lane.pop().is_none());
+    }
+
+    #[test]
+    fn a_full_or_closed_lane_refuses_new_orders() {
+        let lane = Lane::new(1);
+        let gate = Gate::new();
+        let refused = lane.submit(id("a"), gate.enter().unwrap());
+        assert_eq!(refused, Err(LaneRefusal::NotOpen(LaneState::Down)));
+        lane.set_state(LaneState::Open);
+        lane.submit(id("a"), gate.enter().unwrap()).unwrap();
+        let refused = lane.submit(id("b"), gate.enter().unwrap());
+        assert_eq!(refused, Err(LaneRefusal::Full { capacity: 1 }));
+        assert_eq!(lane.set_state(LaneState::Down), vec![id("a")]);
+        assert!(lane.pop().is_none());
+    }
+}

@@ -1,0 +1,104 @@
+//! The state directory, proved writable before any order is placed.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Why state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The directory cannot be made or written.
+    #[error(
+        "state directory {path} is not writable: {source}; \
+         choose another with `gateway.state_dir` or `--state-dir`"
+    )]
+    NotWritable {
+        /// Which directory.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file in it cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file in it cannot be read, or does not hold what it should.
+    #[error("cannot read {path}: {reason}; move it away to start without it")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A directory that the gateway keeps its state in.
+#[derive(Debug, Clone)]
+pub struct StateDirectory {
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// Makes the directory if need be and proves that files can be written and replaced in it.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let not_writable = |source| StateError::NotWritable { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(not_writable)?;
+        let directory = Self { path: path.to_owned() };
+        let probe = path.join(".probe");
+        replace_file(&probe, b"probe").map_err(not_writable)?;
+        fs::remove_file(&probe).map_err(not_writable)?;
+        Ok(directory)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Writes a file so that after a crash at any moment it holds the old content or the new one,
+/// whole. The content is on the disk when this returns.
+pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut draft_name = path.file_name().unwrap_or_default().to_owned();
+    draft_name.push(".tmp");
+    let draft = parent.join(draft_name);
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&draft, path)?;
+    // A rename is durable once its directory is. Directories cannot be opened so on Windows.
+    #[cfg(unix)]
+    fs::File::open(parent)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_refused_with_advice() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("file");
+        fs::write(&file, "in the way").unwrap();
+        let error = StateDirectory::open(&file.join("state")).unwrap_err();
+        assert!(error.to_string().contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_replaced_file_leaves_no_draft_behind() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("a.json");
+        replace_file(&path, b"one").unwrap();
+        replace_file(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+    }
+}
