@@ -19,6 +19,7 @@ pub(super) const PATH: &str = "/0/public/AssetPairs";
 
 /// One pair. The fields that hold numbers are read only for the pairs that are wanted.
 #[derive(Debug, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the exchange's own names")]
 struct Pair<'a> {
     /// `BASE/QUOTE` with the old asset names; a few pairs that are not traded have none.
     #[serde(borrow, default)]

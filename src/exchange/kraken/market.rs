@@ -1,48 +1,20 @@
-//! The market session: `ticker` on every change of the best bid and ask, and `trade`.
-//!
-//! A tick message is parsed once: while the object is read, the elements of `data` go straight
-//! into the outbox, without an intermediate list. Only where `data` stands before `channel` is it
-//! kept raw and read afterwards.
+//! The market session: `ticker` on every change of the best bid and ask, and `trade`. One request
+//! covers all symbols, and each symbol is acknowledged by itself.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::marker::PhantomData;
 use std::sync::Arc;
-
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::exchange::{
     DecodeError, MarketSession, Outbox, Refusal, Session, SessionEvent, SymbolTable,
 };
-use crate::types::{Instrument, Price, Quantity, Quote, Side, Tick, TickData, Timestamp, Trade};
+use crate::types::{Instrument, Timestamp};
 
 use super::messages::{
-    Envelope, Outcome, PublicTrade, Subscription, Ticker, decimal, is_permanent, malformed,
-    shorten, timestamp, trading_restriction,
+    Envelope, Outcome, Subscription, is_permanent, shorten, trading_restriction,
 };
-
-/// The two channels; a request for one covers all symbols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Channel {
-    Ticker,
-    Trade,
-}
+use super::ticks::{Channel, Sink, read_message};
 
 impl Channel {
-    const ALL: [Self; 2] = [Self::Ticker, Self::Trade];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ticker => "ticker",
-            Self::Trade => "trade",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| channel.as_str() == name)
-    }
-
     /// The parameter that an unsubscription must repeat, and the one that a subscription adds.
     fn parameters(self, subscribe: bool) -> &'static str {
         match (self, subscribe) {
@@ -100,21 +72,6 @@ impl KrakenMarket {
             awaited.extend(self.symbols.instruments().iter().map(|one| (channel, *one)));
         }
         awaited
-    }
-
-    fn data(&self, envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
-        match (envelope.channel.as_deref(), envelope.data) {
-            (Some("heartbeat"), _) => out.event(SessionEvent::Heartbeat),
-            (Some("status"), Some(data)) => out.event(match trading_restriction(data)? {
-                Some(restriction) => SessionEvent::Restricted(restriction),
-                None => SessionEvent::Ignored { what: "unknown system status".into() },
-            }),
-            (Some(channel @ ("status" | "ticker" | "trade")), None) => {
-                return Err(DecodeError::new(format!("`data` of {channel}: missing")));
-            }
-            _ => out.event(SessionEvent::Ignored { what: envelope.describe() }),
-        }
-        Ok(())
     }
 
     fn response(&mut self, envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
@@ -196,6 +153,22 @@ impl KrakenMarket {
     }
 }
 
+/// A message of a channel that carried no ticks.
+fn data(envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
+    match (envelope.channel.as_deref(), envelope.data) {
+        (Some("heartbeat"), _) => out.event(SessionEvent::Heartbeat),
+        (Some("status"), Some(data)) => out.event(match trading_restriction(data)? {
+            Some(restriction) => SessionEvent::Restricted(restriction),
+            None => SessionEvent::Ignored { what: "unknown system status".into() },
+        }),
+        (Some(channel @ ("status" | "ticker" | "trade")), None) => {
+            return Err(DecodeError::new(format!("`data` of {channel}: missing")));
+        }
+        _ => out.event(SessionEvent::Ignored { what: envelope.describe() }),
+    }
+    Ok(())
+}
+
 fn request_name(method: &str, channel: Option<Channel>, symbol: Option<&str>) -> String {
     let channel = channel.map_or("", Channel::as_str);
     let name = format!("{method} {channel} {}", symbol.unwrap_or_default());
@@ -241,7 +214,7 @@ impl Session for KrakenMarket {
             return Ok(());
         }
         if envelope.channel.is_some() {
-            return self.data(&envelope, out);
+            return data(&envelope, out);
         }
         if envelope.method.is_some() || envelope.error.is_some() {
             return self.response(&envelope, out);
@@ -266,218 +239,212 @@ impl MarketSession for KrakenMarket {
     }
 }
 
-/// Where elements go.
-struct Sink<'s> {
-    symbols: &'s SymbolTable,
-    received: Timestamp,
-    out: &'s mut Outbox,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, symbols};
+    use super::*;
+    use crate::exchange::TradingRestriction;
+    use crate::types::TickData;
 
-impl Sink<'_> {
-    fn tick(&mut self, symbol: &str, time: Option<Timestamp>, channel: &str, data: TickData) {
-        match self.symbols.instrument(symbol) {
-            Some(instrument) => {
-                let received = self.received;
-                self.out.ticks.push(Tick { instrument, exchange_time: time, received, data });
-            }
-            None => {
-                let what = format!("{channel} of unknown symbol {}", shorten(symbol));
-                self.out.event(SessionEvent::Ignored { what });
-            }
-        }
+    fn opened() -> (KrakenMarket, Outbox) {
+        let (mut session, mut out) = (KrakenMarket::new(symbols()), Outbox::default());
+        session.opened(NOW, &mut out);
+        (session, out)
     }
-}
 
-/// An element of `data` that is a tick.
-trait Element<'de>: Deserialize<'de> {
-    fn emit(self, sink: &mut Sink<'_>) -> Result<(), DecodeError>;
-}
+    fn told(session: &mut KrakenMarket, text: &str) -> Vec<SessionEvent> {
+        let mut out = Outbox::default();
+        session.received(text, NOW, &mut out).unwrap();
+        out.events
+    }
 
-impl<'de> Element<'de> for Ticker<'de> {
-    fn emit(self, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
-        let quote = Quote {
-            bid: Price(decimal(self.bid, "bid")?),
-            bid_quantity: Quantity(decimal(self.bid_qty, "bid_qty")?),
-            ask: Price(decimal(self.ask, "ask")?),
-            ask_quantity: Quantity(decimal(self.ask_qty, "ask_qty")?),
+    fn ack(method: &str, channel: &str, symbol: &str) -> String {
+        format!(
+            r#"{{"method":"{method}","result":{{"channel":"{channel}","symbol":"{symbol}"}},"success":true,"req_id":1}}"#
+        )
+    }
+
+    const SUBSCRIPTIONS: [(&str, &str); 4] = [
+        ("trade", "BTC/USD"),
+        ("ticker", "ALGO/USD"),
+        ("ticker", "BTC/USD"),
+        ("trade", "ALGO/USD"),
+    ];
+
+    #[test]
+    fn opening_subscribes_quotes_on_every_change_and_trades_without_the_past() {
+        let (_, out) = opened();
+        assert_eq!(
+            out.messages,
+            [
+                r#"{"method":"subscribe","params":{"channel":"ticker","event_trigger":"bbo","symbol":["BTC/USD","ALGO/USD"]},"req_id":1}"#,
+                r#"{"method":"subscribe","params":{"channel":"trade","snapshot":false,"symbol":["BTC/USD","ALGO/USD"]},"req_id":2}"#,
+            ]
+        );
+        assert_eq!(out.events, []);
+    }
+
+    #[test]
+    fn ready_comes_with_the_last_acknowledgement_and_once() {
+        let (mut session, _) = opened();
+        // A repeated acknowledgement stands for no other.
+        for (channel, symbol) in [&SUBSCRIPTIONS[..3], &SUBSCRIPTIONS[..3]].concat() {
+            let events = told(&mut session, &ack("subscribe", channel, symbol));
+            let request = format!("subscribe {channel} {symbol}");
+            assert_eq!(events, [SessionEvent::Acknowledged { request }]);
+        }
+        let events = told(&mut session, &ack("subscribe", "trade", "ALGO/USD"));
+        assert_eq!(events[1..], [SessionEvent::Ready]);
+        let events = told(&mut session, &ack("subscribe", "trade", "ALGO/USD"));
+        assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_subscription_names_itself_and_whether_it_is_for_good() {
+        let refused = |error: &str| {
+            let text = format!(
+                r#"{{"error":"{error}","method":"subscribe","req_id":2,"success":false,"symbol":"BTC/USD"}}"#
+            );
+            told(&mut opened().0, &text)
         };
-        let time = timestamp(self.timestamp.as_deref(), "timestamp")?;
-        sink.tick(&self.symbol, time, "ticker", TickData::Quote(quote));
-        Ok(())
-    }
-}
-
-impl<'de> Element<'de> for PublicTrade<'de> {
-    fn emit(self, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
-        let taker_side = match &*self.side {
-            "buy" => Side::Buy,
-            "sell" => Side::Sell,
-            other => {
-                let reason = format!("`side`: `{}` is neither buy nor sell", shorten(other));
-                return Err(DecodeError::new(reason));
-            }
+        let expected = |reason: &str, permanent| {
+            SessionEvent::Refused(Refusal {
+                request: "subscribe trade BTC/USD".into(),
+                code: None,
+                reason: reason.into(),
+                permanent,
+            })
         };
-        let trade = Trade {
-            price: Price(decimal(self.price, "price")?),
-            quantity: Quantity(decimal(self.qty, "qty")?),
-            taker_side,
-            trade_id: self.trade_id,
+        let unknown = "Currency pair not supported BTC/USD";
+        assert_eq!(refused(unknown), [expected(unknown, true)]);
+        let busy = "EService:Unavailable";
+        assert_eq!(refused(busy), [expected(busy, false)]);
+    }
+
+    #[test]
+    fn unsubscribing_ends_when_all_are_acknowledged_or_were_not_there() {
+        let (mut session, mut out) = opened();
+        out.clear();
+        session.unsubscribe(&mut out);
+        assert_eq!(
+            out.messages,
+            [
+                r#"{"method":"unsubscribe","params":{"channel":"ticker","event_trigger":"bbo","symbol":["BTC/USD","ALGO/USD"]},"req_id":3}"#,
+                r#"{"method":"unsubscribe","params":{"channel":"trade","symbol":["BTC/USD","ALGO/USD"]},"req_id":4}"#,
+            ]
+        );
+        for (channel, symbol) in &SUBSCRIPTIONS[..3] {
+            assert_eq!(told(&mut session, &ack("unsubscribe", channel, symbol)).len(), 1);
+        }
+        // The refusal of an unsubscription calls itself a subscription.
+        let absent = r#"{"error":"Subscription Not Found","method":"subscribe","req_id":4,"success":false,"symbol":"ALGO/USD"}"#;
+        let reason = "unsubscribe trade ALGO/USD: Subscription Not Found".into();
+        assert_eq!(
+            told(&mut session, absent),
+            [SessionEvent::ExchangeError { code: None, reason }, SessionEvent::Unsubscribed]
+        );
+    }
+
+    #[test]
+    fn without_instruments_nothing_is_asked_and_all_is_ready() {
+        let mut session = KrakenMarket::new(Arc::default());
+        let mut out = Outbox::default();
+        session.opened(NOW, &mut out);
+        session.unsubscribe(&mut out);
+        assert_eq!(out.messages, [""; 0]);
+        assert_eq!(out.events, [SessionEvent::Ready, SessionEvent::Unsubscribed]);
+    }
+
+    #[test]
+    fn signs_of_life_restrictions_and_faults_are_told() {
+        let status = |system: &str| {
+            format!(
+                r#"{{"channel":"status","type":"update","data":[{{"system":"{system}","connection_id":13834774380200032777}}]}}"#
+            )
         };
-        let time = timestamp(self.timestamp.as_deref(), "timestamp")?;
-        sink.tick(&self.symbol, time, "trade", TickData::Trade(trade));
-        Ok(())
-    }
-}
-
-/// A message whose ticks, if it has any, are in the outbox already.
-struct Message<'a> {
-    envelope: Envelope<'a>,
-    ticks_read: bool,
-}
-
-fn read_message<'a>(text: &'a str, mut sink: Sink<'_>) -> Result<Message<'a>, DecodeError> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = json.deserialize_map(MessageVisitor { sink: &mut sink });
-    let mut message =
-        read.and_then(|message| json.end().map(|()| message)).map_err(|error| malformed(&error))?;
-    if let (Some(channel), Some(data)) =
-        (message.envelope.channel.as_deref().and_then(Channel::from_name), message.envelope.data)
-    {
-        let mut json = serde_json::Deserializer::from_str(data.get());
-        read_elements(channel, &mut sink, &mut json).map_err(|error| malformed(&error))?;
-        message.ticks_read = true;
-    }
-    Ok(message)
-}
-
-fn read_elements<'de, D: Deserializer<'de>>(
-    channel: Channel,
-    sink: &mut Sink<'_>,
-    json: D,
-) -> Result<(), D::Error> {
-    match channel {
-        Channel::Ticker => Elements::<Ticker<'de>> { sink, element: PhantomData }.deserialize(json),
-        Channel::Trade => {
-            Elements::<PublicTrade<'de>> { sink, element: PhantomData }.deserialize(json)
+        let restricted = SessionEvent::Restricted;
+        let too_fast = "Exceeded msg rate".to_owned();
+        let cases = [
+            (r#"{"channel":"heartbeat"}"#.to_owned(), SessionEvent::Heartbeat),
+            (r#"{"method":"pong"}"#.to_owned(), SessionEvent::Heartbeat),
+            (status("post_only"), restricted(TradingRestriction::PostOnly)),
+            (status("cancel_only"), restricted(TradingRestriction::CancelOnly)),
+            (status("maintenance"), restricted(TradingRestriction::Maintenance)),
+            (status("new"), SessionEvent::Ignored { what: "unknown system status".into() }),
+            (
+                r#"{"Error":"Exceeded msg rate"}"#.to_owned(),
+                SessionEvent::ExchangeError { code: None, reason: too_fast },
+            ),
+            (
+                r#"{"channel":"news","data":1e999}"#.to_owned(),
+                SessionEvent::Ignored { what: "channel news".into() },
+            ),
+            (
+                "{}".to_owned(),
+                SessionEvent::Ignored { what: "message without channel and method".into() },
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(told(&mut opened().0, &text), [expected], "{text}");
         }
-    }
-}
-
-/// The keys of a message.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
-    Channel,
-    Type,
-    Data,
-    Sequence,
-    Method,
-    ReqId,
-    Success,
-    Result,
-    Error,
-    Symbol,
-    TimeOut,
-    Params,
-    #[serde(rename = "Error")]
-    Fault,
-    #[serde(other)]
-    Other,
-}
-
-struct MessageVisitor<'v, 's> {
-    sink: &'v mut Sink<'s>,
-}
-
-impl<'de> Visitor<'de> for MessageVisitor<'_, '_> {
-    type Value = Message<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a message object")
+        let mut out = Outbox::default();
+        opened().0.ping(NOW, &mut out);
+        assert_eq!(out.messages, [r#"{"method":"ping"}"#]);
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut envelope = Envelope::default();
-        let mut ticks_read = false;
-        while let Some(key) = map.next_key()? {
-            match key {
-                Key::Data => match envelope.channel.as_deref().and_then(Channel::from_name) {
-                    Some(_) if ticks_read => {
-                        return Err(A::Error::custom("duplicate field `data`"));
-                    }
-                    Some(channel) => {
-                        map.next_value_seed(Data { channel, sink: self.sink })?;
-                        ticks_read = true;
-                    }
-                    None => envelope.data = map.next_value()?,
-                },
-                Key::Channel => envelope.channel = text(&mut map)?,
-                Key::Type => envelope.kind = text(&mut map)?,
-                Key::Method => envelope.method = text(&mut map)?,
-                Key::Error => envelope.error = text(&mut map)?,
-                Key::Symbol => envelope.symbol = text(&mut map)?,
-                Key::TimeOut => envelope.time_out = text(&mut map)?,
-                Key::Fault => envelope.fault = text(&mut map)?,
-                Key::Sequence => envelope.sequence = map.next_value()?,
-                Key::ReqId => envelope.req_id = map.next_value()?,
-                Key::Success => envelope.success = map.next_value()?,
-                Key::Result => envelope.result = map.next_value()?,
-                Key::Params => envelope.params = map.next_value()?,
-                Key::Other => {
-                    map.next_value::<serde::de::IgnoredAny>()?;
-                }
-            }
+    const TRADE: &str =
+        r#"{"symbol":"BTC/USD","side":"buy","price":1234567890.123456789,"qty":500,"trade_id":1}"#;
+
+    #[test]
+    fn keys_may_come_in_any_order_and_escaped() {
+        let (mut session, mut out) = opened();
+        let escaped = TRADE.replace("BTC/USD", "BTC\\/USD");
+        let text =
+            format!(r#"{{"data":[{escaped},{TRADE}],"type":"update","channel":"tr\u0061de"}}"#);
+        out.clear();
+        session.received(&text, NOW, &mut out).unwrap();
+        let TickData::Trade(trade) = out.ticks[0].data else { panic!("{out:?}") };
+        assert_eq!(trade.price.to_string(), "1234567890.123456789");
+        assert_eq!(trade.quantity, "500.0".parse().unwrap());
+        assert_eq!(out.ticks.len(), 2);
+    }
+
+    #[test]
+    fn trades_of_the_past_and_unknown_symbols_are_no_ticks() {
+        let (mut session, mut out) = opened();
+        out.clear();
+        let past = format!(r#"{{"channel":"trade","data":[{TRADE}],"type":"snapshot"}}"#);
+        session.received(&past, NOW, &mut out).unwrap();
+        let foreign = TRADE.replace("BTC", "ETH");
+        let foreign = format!(r#"{{"channel":"trade","type":"update","data":[{foreign}]}}"#);
+        session.received(&foreign, NOW, &mut out).unwrap();
+        assert_eq!(out.ticks, []);
+        let ignored = |what: &str| SessionEvent::Ignored { what: what.into() };
+        let expected = [ignored("snapshot of trades"), ignored("trade of unknown symbol ETH/USD")];
+        assert_eq!(out.events, expected);
+    }
+
+    #[test]
+    fn a_broken_element_spoils_its_message_and_names_its_key() {
+        let cases = [
+            (TRADE.replace("1234567890.123456789", "\"5\""), "`price`"),
+            (TRADE.replace("500", "0.12345678901234567890123456789"), "`qty`"),
+            (TRADE.replace("buy", "hold"), "`side`: `hold`"),
+            (TRADE.replace("\"trade_id\":1", "\"trade_id\":-1"), "-1"),
+            (TRADE.replace("\"qty\":500,", ""), "qty"),
+            (TRADE.replace("}", ",\"timestamp\":\"noon\"}"), "`timestamp`: `noon`"),
+        ];
+        for (element, expected) in cases {
+            let (mut session, mut out) = opened();
+            out.clear();
+            let text =
+                format!(r#"{{"channel":"trade","type":"update","data":[{TRADE},{element}]}}"#);
+            let error = session.received(&text, NOW, &mut out).unwrap_err();
+            assert!(error.reason.contains(expected), "{error}");
+            assert_eq!((out.ticks, out.events), (vec![], vec![]), "{text}");
         }
-        Ok(Message { envelope, ticks_read })
-    }
-}
-
-/// Text that is borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    Ok(map.next_value::<Option<Text<'de>>>()?.map(|text| text.0))
-}
-
-struct Data<'v, 's> {
-    channel: Channel,
-    sink: &'v mut Sink<'s>,
-}
-
-impl<'de> DeserializeSeed<'de> for Data<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        read_elements(self.channel, self.sink, json)
-    }
-}
-
-/// An array whose elements are emitted one by one.
-struct Elements<'v, 's, T> {
-    sink: &'v mut Sink<'s>,
-    element: PhantomData<T>,
-}
-
-impl<'de, T: Element<'de>> DeserializeSeed<'de> for Elements<'_, '_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: Element<'de>> Visitor<'de> for Elements<'_, '_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of ticks")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element::<T>()? {
-            element.emit(self.sink).map_err(A::Error::custom)?;
+        for text in [r#"{"channel":"ticker"}"#, r#"{"channel":"ticker","data":null}"#, "[]", ""] {
+            assert!(opened().0.received(text, NOW, &mut Outbox::default()).is_err(), "{text}");
         }
-        Ok(())
     }
 }

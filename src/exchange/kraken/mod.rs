@@ -4,13 +4,19 @@
 //! whose token is fetched over HTTP before each connection. The WebSocket API has no request for
 //! the state of one order: that is asked over HTTP.
 
+#[cfg(test)]
+mod fixtures;
 mod instruments;
 mod market;
 mod messages;
+mod orders;
 mod query;
 mod reports;
 mod requests;
 mod sign;
+#[cfg(test)]
+mod testing;
+mod ticks;
 mod trading;
 
 use std::sync::Arc;
@@ -125,5 +131,26 @@ impl Adapter for Kraken {
     /// `cancel_all_orders_after`, over the whole account and all its connections.
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         DeadMansSwitch::AccountTimer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_has_its_own_address() {
+        let adapter = testing::adapter("");
+        let url = |connection| adapter.rules(connection).url.to_string();
+        assert_eq!(url(ConnectionKind::Market), "wss://ws.kraken.com/v2");
+        assert_eq!(url(ConnectionKind::Trading), "wss://ws-auth.kraken.com/v2");
+        let request = adapter.instruments_request(&[]);
+        assert_eq!(request.url.as_str(), "https://api.kraken.com/0/public/AssetPairs");
+    }
+
+    #[test]
+    fn an_adapter_never_shows_its_keys() {
+        let shown = format!("{:?}", testing::adapter("c2VjcmV0"));
+        assert!(!shown.contains("c2VjcmV0") && !shown.contains("\"key\""), "{shown}");
     }
 }

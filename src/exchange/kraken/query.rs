@@ -172,3 +172,97 @@ fn stands(order: &HttpOrder<'_>) -> Result<OrderNews, String> {
         None => Err(shorten(&format!("`status`: `{}` is unknown", order.status))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::order;
+    use super::*;
+    use crate::types::OrderStatus;
+
+    fn answer(body: &str) -> HttpResponse {
+        HttpResponse { status: 200, body: body.into() }
+    }
+
+    fn by_exchange_id() -> Question {
+        let exchange_id = Some("OA".parse().unwrap());
+        Question::new(&Order { exchange_id, ..order() })
+    }
+
+    fn news(verdict: Verdict) -> OrderNews {
+        match verdict {
+            Verdict::Settled(news, _) => news,
+            Verdict::AskAgain => panic!("not settled"),
+        }
+    }
+
+    #[test]
+    fn every_status_is_what_it_means_for_the_order() {
+        use OrderStatus::{Canceled, Expired, Filled, Open, PartiallyFilled, Rejected};
+        let cases = [
+            ("pending", "0.00000000", "null", Open),
+            ("open", "0.00000000", "null", Open),
+            ("open", "0.5", "null", PartiallyFilled),
+            ("closed", "1.00000000", "null", Filled),
+            ("canceled", "0.5", "\"User requested\"", Canceled),
+            ("canceled", "0.0", "\"Post only order\"", Rejected),
+            ("canceled", "0.5", "\"Post only order\"", Canceled),
+            ("expired", "0", "null", Expired),
+        ];
+        for (name, filled, reason, expected) in cases {
+            let body = format!(
+                r#"{{"error":[],"result":{{"OA":{{"status":"{name}","vol_exec":"{filled}","reason":{reason}}}}}}}"#
+            );
+            let OrderNews::Status { status, cumulative, .. } =
+                news(by_exchange_id().answered(&answer(&body)))
+            else {
+                panic!("{body}");
+            };
+            assert_eq!((status, cumulative), (expected, Some(filled.parse().unwrap())), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_searched_for_the_client_id_even_if_it_is_not_filtered() {
+        let body = r#"{"error":[],"result":{"open":{
+            "OX":{"status":"open","vol_exec":"9","cl_ord_id":null},
+            "OB":{"status":"open","vol_exec":"0","cl_ord_id":"gw1"}}}}"#;
+        let mut question = Question::new(&order());
+        let Verdict::Settled(OrderNews::Status { status, .. }, id) =
+            question.answered(&answer(body))
+        else {
+            panic!("not found")
+        };
+        assert_eq!((status, id.unwrap().as_str()), (OrderStatus::Open, "OB"));
+    }
+
+    #[test]
+    fn only_the_exchange_says_that_there_is_no_such_order() {
+        let unknown = r#"{"error":["EOrder:Unknown order"]}"#;
+        assert_eq!(news(by_exchange_id().answered(&answer(unknown))), OrderNews::NotFound);
+        let failed = [
+            r#"{"error":["EAPI:Rate limit exceeded"]}"#,
+            r#"{"error":["EOrder:Invalid order"]}"#,
+            r#"{"error":[],"result":{"OA":{"status":"asleep","vol_exec":"0"}}}"#,
+            r#"{"error":[],"result":{"OA":{"status":"open","vol_exec":"much"}}}"#,
+            r#"{"error":[]}"#,
+            "<html>",
+        ];
+        for body in failed {
+            let news = news(by_exchange_id().answered(&answer(body)));
+            assert!(matches!(news, OrderNews::QueryFailed { .. }), "{body}: {news:?}");
+        }
+        let no_list = answer(r#"{"error":[],"result":{}}"#);
+        let news = news(Question::new(&order()).answered(&no_list));
+        assert!(matches!(news, OrderNews::QueryFailed { .. }), "{news:?}");
+    }
+
+    #[test]
+    fn a_spoilt_nonce_is_tried_again_three_times() {
+        let mut question = by_exchange_id();
+        let spoilt = answer(r#"{"error":["EAPI:Invalid nonce"]}"#);
+        for _ in 0..3 {
+            assert_eq!(question.answered(&spoilt), Verdict::AskAgain);
+        }
+        assert!(matches!(news(question.answered(&spoilt)), OrderNews::QueryFailed { .. }));
+    }
+}

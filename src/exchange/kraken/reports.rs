@@ -155,3 +155,99 @@ fn reason(report: &Report<'_>) -> Option<String> {
 fn quantity(raw: Option<&RawValue>, key: &str) -> Result<Cumulative, DecodeError> {
     raw.map(|raw| decimal(raw, key).map(Quantity)).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::symbols;
+    use super::*;
+
+    fn read_update(elements: &str) -> (Result<(), DecodeError>, Vec<SessionEvent>) {
+        let mut out = Outbox::default();
+        let text = format!("[{elements}]");
+        let data: &RawValue = serde_json::from_str(&text).unwrap();
+        let read = read_reports(data, false, &symbols(), &mut out);
+        (read, out.events)
+    }
+
+    fn news(fields: &str) -> OrderNews {
+        let (read, events) = read_update(&format!(r#"{{"order_id":"OA",{fields}}}"#));
+        read.unwrap();
+        match events.as_slice() {
+            [SessionEvent::Order(event)] => event.news.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_post_only_order_that_would_take_is_rejected_unless_it_was_filled() {
+        let ended = |fields: &str| match news(fields) {
+            OrderNews::Ended { status, .. } => status,
+            other => panic!("{other:?}"),
+        };
+        let canceled = r#""exec_type":"canceled","order_status":"canceled""#;
+        let cases = [
+            (r#","cum_qty":0.0,"reason":"Post only order""#, OrderStatus::Rejected),
+            (r#","cancel_reason":"Post only order""#, OrderStatus::Rejected),
+            (r#","cum_qty":0.1,"reason":"Post only order""#, OrderStatus::Canceled),
+            (r#","cum_qty":0.1,"reason":"User requested""#, OrderStatus::Canceled),
+            ("", OrderStatus::Canceled),
+        ];
+        for (rest, expected) in cases {
+            assert_eq!(ended(&format!("{canceled}{rest}")), expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_final_report_ends_the_order_and_is_no_fill() {
+        let cumulative = Some("1.5".parse().unwrap());
+        let filled = r#""exec_type":"filled","order_status":"filled","cum_qty":1.50,"exec_id":"T9","last_qty":1.5,"last_price":2"#;
+        let status = OrderStatus::Filled;
+        assert_eq!(news(filled), OrderNews::Ended { status, cumulative, reason: None });
+        let expired = r#""exec_type":"expired","order_status":"expired""#;
+        let status = OrderStatus::Expired;
+        assert_eq!(news(expired), OrderNews::Ended { status, cumulative: None, reason: None });
+    }
+
+    #[test]
+    fn changes_on_the_book_keep_the_order_open() {
+        for name in ["new", "amended", "restated", "status", "iceberg_refill"] {
+            assert_eq!(news(&format!(r#""exec_type":"{name}""#)), OrderNews::Opened, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trade_that_says_filled_completes_its_order() {
+        let trade = r#""exec_type":"trade","exec_id":"T1","last_qty":5e-7,"last_price":2,"liquidity_ind":"m","fees":[],"order_status":"filled""#;
+        let OrderNews::Filled { fill, cumulative, completes } = news(trade) else { panic!() };
+        assert!(completes);
+        assert_eq!((cumulative, fill.fee, fill.time), (None, None, None));
+        assert_eq!(fill.quantity, "0.0000005".parse().unwrap());
+        assert_eq!(fill.liquidity, Some(Liquidity::Maker));
+    }
+
+    #[test]
+    fn a_broken_report_hides_no_other() {
+        let good = r#"{"order_id":"OA","exec_type":"new"}"#;
+        let cases = [
+            (r#"{"order_id":"OB","exec_type":"trade"}"#, "`exec_id`"),
+            (r#"{"order_id":"OB","exec_type":"canceled","cum_qty":"x"}"#, "`cum_qty`"),
+            (r#"{"order_id":"OB","exec_type":"new","timestamp":"now"}"#, "`timestamp`"),
+            (r#"{"exec_type":"new"}"#, "`order_id`"),
+            (r#"{"order_id":"OB"}"#, "exec_type"),
+        ];
+        for (broken, expected) in cases {
+            let (read, events) = read_update(&format!("{broken},{good}"));
+            let error = read.unwrap_err();
+            assert!(error.reason.contains(expected), "{error}");
+            assert_eq!(events.len(), 1, "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_of_report_is_ignored_by_name() {
+        let (read, events) = read_update(r#"{"order_id":"OA","exec_type":"dreamt"}"#);
+        read.unwrap();
+        let what = "execution report dreamt, order status none".into();
+        assert_eq!(events, [SessionEvent::Ignored { what }]);
+    }
+}

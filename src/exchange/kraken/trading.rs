@@ -11,63 +11,18 @@ use crate::exchange::{
     DecodeError, HttpFailure, HttpRequest, HttpResponse, OrderEvent, OrderNews, Outbox, Refusal,
     Session, SessionEvent, SymbolTable, TradingSession,
 };
-use crate::types::{
-    ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce, Timestamp,
-};
+use crate::types::{ExchangeOrderId, Order, Timestamp};
 
 use super::messages::{
-    Envelope, OrderResult, Outcome, Subscription, http_result, is_outcome_unknown, is_passing,
-    is_permanent, read, shorten, timestamp, trading_restriction,
+    Envelope, Outcome, Subscription, http_result, is_permanent, read, shorten, trading_restriction,
 };
+use super::orders::{About, Sent, add_order, cancel_order, json, order_event};
 use super::query::{Question, Verdict};
 use super::reports::read_reports;
 use super::requests::Requests;
 use super::sign::Account;
 
 const TOKEN_PATH: &str = "/0/private/GetWebSocketsToken";
-
-/// What a request on the socket is about.
-#[derive(Debug, Clone, Copy)]
-enum Sent {
-    Subscribe,
-    Submit(About),
-    Cancel(About),
-}
-
-/// The order that a request is about.
-#[derive(Debug, Clone, Copy)]
-struct About {
-    client_id: ClientOrderId,
-    exchange_id: Option<ExchangeOrderId>,
-    instrument: Instrument,
-}
-
-impl About {
-    fn new(order: &Order) -> Self {
-        Self {
-            client_id: order.client_id,
-            exchange_id: order.exchange_id,
-            instrument: order.instrument(),
-        }
-    }
-}
-
-impl Sent {
-    fn method(&self) -> &'static str {
-        match self {
-            Self::Subscribe => "subscribe",
-            Self::Submit(_) => "add_order",
-            Self::Cancel(_) => "cancel_order",
-        }
-    }
-
-    fn about(&self) -> Option<About> {
-        match self {
-            Self::Subscribe => None,
-            Self::Submit(about) | Self::Cancel(about) => Some(*about),
-        }
-    }
-}
 
 /// One connection attempt of the trading half.
 #[derive(Debug)]
@@ -105,8 +60,8 @@ impl KrakenTrading {
         }
     }
 
-    fn token(&self) -> String {
-        json(self.token.as_deref().unwrap_or_default())
+    fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
     }
 
     fn data(&mut self, envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
@@ -276,7 +231,7 @@ impl Session for KrakenTrading {
         let number = self.requests.add(Sent::Subscribe);
         out.messages.push(format!(
             r#"{{"method":"subscribe","params":{{"channel":"executions","snap_orders":true,"snap_trades":true,"order_status":true,"token":{}}},"req_id":{number}}}"#,
-            self.token(),
+            json(self.token()),
         ));
     }
 
@@ -331,7 +286,7 @@ impl Session for KrakenTrading {
 impl TradingSession for KrakenTrading {
     fn submit(&mut self, order: &Order, _now: Timestamp, out: &mut Outbox) {
         let about = About::new(order);
-        let Some(symbol) = self.symbols.symbol(about.instrument).map(json) else {
+        let Some(symbol) = self.symbols.symbol(about.instrument) else {
             let reason = format!("{} has no symbol on this exchange", about.instrument);
             out.order(OrderEvent {
                 client_id: Some(about.client_id),
@@ -344,79 +299,17 @@ impl TradingSession for KrakenTrading {
             return;
         };
         let number = self.requests.add(Sent::Submit(about));
-        // A decimal prints its digits exactly and never an exponent.
-        let kind = match order.request.kind {
-            OrderKind::Market => r#""order_type":"market""#.to_owned(),
-            OrderKind::Limit { price, time_in_force } => {
-                let terms = match time_in_force {
-                    TimeInForce::Gtc => r#""time_in_force":"gtc""#,
-                    TimeInForce::Ioc => r#""time_in_force":"ioc""#,
-                    TimeInForce::PostOnly => r#""time_in_force":"gtc","post_only":true"#,
-                };
-                let price = price.decimal().normalize();
-                format!(r#""order_type":"limit","limit_price":{price},{terms}"#)
-            }
-        };
-        let quantity = order.request.quantity.decimal().normalize();
-        out.messages.push(format!(
-            r#"{{"method":"add_order","params":{{{kind},"side":"{}","order_qty":{quantity},"symbol":{symbol},"cl_ord_id":{},"token":{}}},"req_id":{number}}}"#,
-            order.request.side,
-            json(order.client_id.as_str()),
-            self.token(),
-        ));
+        out.messages.push(add_order(order, symbol, self.token(), number));
     }
 
     fn cancel(&mut self, order: &Order, _now: Timestamp, out: &mut Outbox) {
         let number = self.requests.add(Sent::Cancel(About::new(order)));
-        out.messages.push(format!(
-            r#"{{"method":"cancel_order","params":{{"cl_ord_id":[{}],"token":{}}},"req_id":{number}}}"#,
-            json(order.client_id.as_str()),
-            self.token(),
-        ));
+        out.messages.push(cancel_order(order, self.token(), number));
     }
 
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
         self.ask(Question::new(order), now, out);
     }
-}
-
-/// What the response to an order request says of its order.
-fn order_event(
-    method: &str,
-    envelope: &Envelope<'_>,
-    outcome: Outcome<'_>,
-    about: Option<About>,
-) -> Result<OrderEvent, DecodeError> {
-    let is_cancel = method == "cancel_order";
-    let mut named = OrderResult::default();
-    let news = match outcome {
-        Outcome::Done(result) => {
-            if let Some(result) = result {
-                named = read(result, "result")?;
-            }
-            if is_cancel { OrderNews::CancelAcknowledged } else { OrderNews::Acknowledged }
-        }
-        Outcome::Failed(error) => {
-            let reason = shorten(error);
-            if is_cancel {
-                OrderNews::CancelRejected { code: None, retry: is_passing(error), reason }
-            } else if is_outcome_unknown(error) {
-                OrderNews::OutcomeUnknown { reason }
-            } else {
-                OrderNews::Rejected { code: None, reason }
-            }
-        }
-    };
-    let client_id = named.cl_ord_id.as_deref().and_then(|id| ClientOrderId::new(id).ok());
-    let exchange_id = named.order_id.as_deref().and_then(|id| ExchangeOrderId::new(id).ok());
-    Ok(OrderEvent {
-        client_id: about.map(|about| about.client_id).or(client_id),
-        exchange_id: exchange_id.or(about.and_then(|about| about.exchange_id)),
-        instrument: about.map(|about| about.instrument),
-        request_id: envelope.request_id(),
-        exchange_time: timestamp(envelope.time_out.as_deref(), "time_out")?,
-        news,
-    })
 }
 
 fn settle(
@@ -435,7 +328,364 @@ fn settle(
     });
 }
 
-/// A text as a JSON string.
-fn json(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, adapter, order, symbols, told};
+    use super::*;
+    use crate::exchange::{Adapter, OrderNews};
+    use crate::types::{ClientOrderId, OrderStatus, Quantity};
+
+    const SUBSCRIBED: &str = r#"{"method":"subscribe","req_id":1,"result":{"channel":"executions","maxratecount":125,"warnings":["old"]},"success":true}"#;
+    const EMPTY_SNAPSHOT: &str =
+        r#"{"channel":"executions","type":"snapshot","data":[],"sequence":1}"#;
+
+    fn answer(body: &str) -> HttpResponse {
+        HttpResponse { status: 200, body: body.into() }
+    }
+
+    /// A session with a token whose subscription is on the wire.
+    fn opened() -> Box<dyn TradingSession> {
+        let mut session = adapter("c2VjcmV0").trading_session(symbols());
+        let request = session.before_connect(NOW).unwrap();
+        assert_eq!(request.url.path(), "/0/private/GetWebSocketsToken");
+        let token = r#"{"error":[],"result":{"token":"T\"1","expires":900}}"#;
+        session.prepared(&answer(token)).unwrap();
+        let mut out = Outbox::default();
+        session.opened(NOW, &mut out);
+        assert_eq!(
+            out.messages,
+            [
+                r#"{"method":"subscribe","params":{"channel":"executions","snap_orders":true,"snap_trades":true,"order_status":true,"token":"T\"1"},"req_id":1}"#
+            ]
+        );
+        session
+    }
+
+    fn ready() -> Box<dyn TradingSession> {
+        let mut session = opened();
+        told(&mut *session, SUBSCRIBED);
+        assert_eq!(told(&mut *session, EMPTY_SNAPSHOT), [SessionEvent::Ready]);
+        session
+    }
+
+    /// The only event, which is about an order.
+    fn news(session: &mut dyn TradingSession, text: &str) -> OrderEvent {
+        match told(session, text).as_slice() {
+            [SessionEvent::Order(event)] => event.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn update(sequence: u64, element: &str) -> String {
+        format!(
+            r#"{{"channel":"executions","type":"update","data":[{{"order_id":"OA",{element}}}],"sequence":{sequence}}}"#
+        )
+    }
+
+    #[test]
+    fn a_refused_token_says_whether_the_key_is_to_blame() {
+        let cases = [
+            ("EAPI:Invalid key", true),
+            ("EAPI:Invalid signature", true),
+            ("EGeneral:Permission denied", true),
+            ("EAPI:Invalid nonce", false),
+            ("EAPI:Rate limit exceeded", false),
+            ("EGeneral:Temporary lockout", false),
+        ];
+        for (error, permanent) in cases {
+            let mut session = adapter("c2VjcmV0").trading_session(symbols());
+            let body = format!(r#"{{"error":["{error}"]}}"#);
+            let refusal = session.prepared(&answer(&body)).unwrap_err();
+            assert_eq!((refusal.reason.as_str(), refusal.permanent), (error, permanent));
+        }
+        let mut session = adapter("c2VjcmV0").trading_session(symbols());
+        let gone = HttpResponse { status: 502, body: "<html>".into() };
+        assert!(!session.prepared(&gone).unwrap_err().permanent);
+    }
+
+    #[test]
+    fn a_secret_that_is_no_base64_is_refused_for_good() {
+        let mut session = adapter("?").trading_session(symbols());
+        assert_eq!(session.before_connect(NOW), None);
+        let mut out = Outbox::default();
+        session.opened(NOW, &mut out);
+        let [SessionEvent::Refused(refusal)] = out.events.as_slice() else { panic!("{out:?}") };
+        assert!(refusal.permanent && refusal.reason.contains("base64"), "{refusal:?}");
+    }
+
+    #[test]
+    fn ready_comes_after_the_acknowledgement_and_the_list_of_orders() {
+        let snapshot = r#"{"channel":"executions","sequence":1,"data":[
+            {"order_id":"OA","cl_ord_id":"gw1","symbol":"BTC/USD","exec_type":"new","order_status":"new","order_qty":2,"cum_cost":0.0},
+            {"order_id":"OB","exec_type":"trade","order_status":"partially_filled","cum_qty":0.5},
+            {"order_id":"OC","exec_type":"trade","exec_id":"T1","last_qty":1,"last_price":3.5,"order_status":"filled","cum_qty":1},
+            {"order_id":"OD","exec_type":"status","order_status":"asleep"}
+        ],"type":"snapshot"}"#;
+        // In either order: what comes first makes nothing ready.
+        for snapshot_first in [false, true] {
+            let mut session = opened();
+            let events = if snapshot_first {
+                let events = told(&mut *session, snapshot);
+                let ready = told(&mut *session, SUBSCRIBED);
+                [events, ready[1..].to_vec()].concat()
+            } else {
+                assert_eq!(told(&mut *session, SUBSCRIBED).len(), 1);
+                told(&mut *session, snapshot)
+            };
+            let statuses: Vec<_> = events
+                .iter()
+                .filter_map(|event| match event {
+                    SessionEvent::Order(OrderEvent {
+                        exchange_id: Some(id),
+                        news: OrderNews::Status { status, .. },
+                        ..
+                    }) => Some((id.as_str(), *status)),
+                    _ => None,
+                })
+                .collect();
+            let expected = [("OA", OrderStatus::Open), ("OB", OrderStatus::PartiallyFilled)];
+            assert_eq!(statuses, expected);
+            assert!(
+                matches!(
+                    &events[2..],
+                    [
+                        SessionEvent::Order(OrderEvent {
+                            news: OrderNews::Filled { completes: true, .. },
+                            ..
+                        }),
+                        SessionEvent::Ignored { .. },
+                        SessionEvent::Ready,
+                    ]
+                ),
+                "{events:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_without_orders_is_ready_even_if_no_list_comes() {
+        for sign in [r#"{"channel":"heartbeat"}"#, r#"{"method":"pong"}"#] {
+            let mut session = opened();
+            assert_eq!(told(&mut *session, sign), [SessionEvent::Heartbeat]);
+            told(&mut *session, SUBSCRIBED);
+            let expected = [SessionEvent::Heartbeat, SessionEvent::Ready];
+            assert_eq!(told(&mut *session, sign), expected);
+            assert_eq!(told(&mut *session, sign), [SessionEvent::Heartbeat]);
+        }
+    }
+
+    #[test]
+    fn a_refused_subscription_is_a_refusal() {
+        let refused = |error: &str| {
+            let text =
+                format!(r#"{{"error":"{error}","method":"subscribe","req_id":1,"success":false}}"#);
+            match told(&mut *opened(), &text).as_slice() {
+                [SessionEvent::Refused(refusal)] => refusal.permanent,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(refused("EGeneral:Permission denied"));
+        assert!(!refused("ESession:Invalid session"));
+    }
+
+    #[test]
+    fn a_hole_in_the_sequence_is_told_and_a_repetition_is_not() {
+        let mut session = ready();
+        let opened = r#""exec_type":"new","order_status":"new""#;
+        assert_eq!(told(&mut *session, &update(2, opened)).len(), 1);
+        assert_eq!(told(&mut *session, &update(2, opened)).len(), 1);
+        let lost = told(&mut *session, &update(4, opened));
+        assert!(
+            matches!(&lost[..], [SessionEvent::UpdatesLost { .. }, SessionEvent::Order(_)]),
+            "{lost:?}"
+        );
+        assert_eq!(told(&mut *session, &update(3, opened)).len(), 1);
+        assert_eq!(told(&mut *session, &update(5, opened)).len(), 1);
+    }
+
+    #[test]
+    fn updates_lost_before_the_first_one_are_told_too() {
+        let mut session = opened();
+        told(&mut *session, SUBSCRIBED);
+        let opened = r#""exec_type":"new","order_status":"new""#;
+        let events = told(&mut *session, &update(2, opened));
+        assert!(matches!(events[0], SessionEvent::UpdatesLost { .. }), "{events:?}");
+    }
+
+    #[test]
+    fn an_answer_without_ids_is_about_the_order_of_its_request() {
+        let mut session = ready();
+        let mut out = Outbox::default();
+        session.submit(&order(), NOW, &mut out);
+        session.submit(&order(), NOW, &mut out);
+        session.submit(&order(), NOW, &mut out);
+        assert_eq!(out.messages.len(), 3);
+        assert!(out.messages[2].ends_with(r#""req_id":4}"#), "{}", out.messages[2]);
+
+        let done = r#"{"method":"add_order","req_id":2,"result":{"order_id":"OA","cl_ord_id":"gw1"},"success":true}"#;
+        let event = news(&mut *session, done);
+        assert_eq!(event.client_id, Some(order().client_id));
+        assert_eq!(event.exchange_id.unwrap().as_str(), "OA");
+        assert_eq!(event.instrument, Some(order().instrument()));
+        assert_eq!(event.request_id.as_deref(), Some("2"));
+        assert_eq!(event.news, OrderNews::Acknowledged);
+
+        let fail = |number: u64, error: &str| {
+            format!(
+                r#"{{"method":"add_order","req_id":{number},"success":false,"error":"{error}"}}"#
+            )
+        };
+        let event = news(&mut *session, &fail(3, "EOrder:Post only order"));
+        assert_eq!(event.client_id, Some(order().client_id));
+        let reason = "EOrder:Post only order".to_owned();
+        assert_eq!(event.news, OrderNews::Rejected { code: None, reason });
+        // An answered request is forgotten.
+        assert_eq!(news(&mut *session, &fail(3, "EOrder:Post only order")).client_id, None);
+        // An error without a method finds its request by number.
+        let bare = fail(4, "EService:Unavailable").replace(r#""method":"add_order","#, "");
+        let event = news(&mut *session, &bare);
+        let reason = "EService:Unavailable".to_owned();
+        assert_eq!(event.news, OrderNews::OutcomeUnknown { reason });
+        assert_eq!(event.client_id, Some(order().client_id));
+    }
+
+    #[test]
+    fn only_vague_errors_leave_the_outcome_unknown() {
+        let cases = [
+            ("EGeneral:Internal error:7", true),
+            ("EService:Unavailable", true),
+            ("EService:Timeout", true),
+            ("EService:Deadline elapsed", false),
+            ("EService:Market in cancel_only mode", false),
+            ("EAPI:Rate limit exceeded", false),
+        ];
+        for (error, unknown) in cases {
+            let text = format!(r#"{{"method":"add_order","success":false,"error":"{error}"}}"#);
+            let news = news(&mut *ready(), &text).news;
+            assert_eq!(matches!(news, OrderNews::OutcomeUnknown { .. }), unknown, "{news:?}");
+            assert_eq!(matches!(news, OrderNews::Rejected { .. }), !unknown, "{news:?}");
+        }
+    }
+
+    #[test]
+    fn an_accepted_cancel_is_no_end_and_a_refused_one_says_if_it_may_pass_later() {
+        let mut session = ready();
+        let mut out = Outbox::default();
+        for _ in 0..4 {
+            session.cancel(&order(), NOW, &mut out);
+        }
+        assert_eq!(
+            out.messages[0],
+            r#"{"method":"cancel_order","params":{"cl_ord_id":["gw1"],"token":"T\"1"},"req_id":2}"#
+        );
+        let done =
+            r#"{"method":"cancel_order","req_id":2,"result":{"order_id":"OA"},"success":true}"#;
+        let event = news(&mut *session, done);
+        assert_eq!(event.news, OrderNews::CancelAcknowledged);
+        assert_eq!(event.client_id, Some(order().client_id));
+        let cases = [
+            (3, "EOrder:Unknown order", false),
+            (4, "EOrder:Rate limit exceeded", true),
+            (5, "EService:Busy", true),
+        ];
+        for (number, reason, retry) in cases {
+            let text = format!(
+                r#"{{"method":"cancel_order","req_id":{number},"success":false,"error":"{reason}"}}"#
+            );
+            let event = news(&mut *session, &text);
+            let reason = reason.to_owned();
+            assert_eq!(event.news, OrderNews::CancelRejected { code: None, reason, retry });
+            assert_eq!(event.client_id, Some(order().client_id));
+        }
+    }
+
+    #[test]
+    fn a_foreign_client_id_is_kept_and_one_that_does_not_fit_leaves_the_exchange_id() {
+        let text = |id: &str| update(2, &format!(r#""cl_ord_id":"{id}","exec_type":"new""#));
+        let uuid = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
+        let event = news(&mut *ready(), &text(uuid));
+        assert_eq!(event.client_id, Some(ClientOrderId::new(uuid).unwrap()));
+        let event = news(&mut *ready(), &text("an id with spaces"));
+        assert_eq!((event.client_id, event.exchange_id.unwrap().as_str()), (None, "OA"));
+    }
+
+    #[test]
+    fn a_response_that_says_neither_success_nor_error_is_malformed() {
+        let mut session = ready();
+        let text = r#"{"method":"add_order","req_id":2}"#;
+        let error = session.received(text, NOW, &mut Outbox::default()).unwrap_err();
+        assert!(error.reason.contains("add_order"), "{error}");
+    }
+
+    #[test]
+    fn an_order_without_a_symbol_is_rejected_and_not_written() {
+        let mut order = order();
+        order.request.instrument = "kraken:NO-USD".parse().unwrap();
+        let mut out = Outbox::default();
+        ready().submit(&order, NOW, &mut out);
+        assert_eq!(out.messages, [""; 0]);
+        assert!(
+            matches!(
+                out.events.as_slice(),
+                [SessionEvent::Order(OrderEvent { news: OrderNews::Rejected { .. }, .. })]
+            ),
+            "{out:?}"
+        );
+    }
+
+    #[test]
+    fn an_order_that_is_nowhere_is_not_found_after_two_requests() {
+        let mut session = ready();
+        let mut out = Outbox::default();
+        session.query(&order(), NOW, &mut out);
+        let (tag, request) = out.requests.remove(0);
+        assert_eq!(request.url.path(), "/0/private/OpenOrders");
+        assert!(request.body.ends_with("&cl_ord_id=gw1"), "{}", request.body);
+        let nothing_open = answer(r#"{"error":[],"result":{"open":{}}}"#);
+        session.answered(tag, Ok(nothing_open), NOW, &mut out);
+        let (tag, request) = out.requests.remove(0);
+        assert_eq!(request.url.path(), "/0/private/ClosedOrders");
+        let nothing_closed = answer(r#"{"error":[],"result":{"closed":{},"count":0}}"#);
+        session.answered(tag, Ok(nothing_closed.clone()), NOW, &mut out);
+        let [SessionEvent::Order(event)] = out.events.as_slice() else { panic!("{out:?}") };
+        assert_eq!(event.news, OrderNews::NotFound);
+        assert_eq!(event.client_id, Some(order().client_id));
+        // A second answer to the same request says nothing.
+        out.clear();
+        session.answered(tag, Ok(nothing_closed), NOW, &mut out);
+        assert!(out.events.is_empty() && out.requests.is_empty(), "{out:?}");
+    }
+
+    #[test]
+    fn a_question_by_the_exchange_id_is_one_request_and_a_dead_network_fails_it() {
+        let mut session = ready();
+        let mut known = order();
+        known.exchange_id = Some("OA".parse().unwrap());
+        let mut out = Outbox::default();
+        session.query(&known, NOW, &mut out);
+        session.query(&known, NOW, &mut out);
+        let (tag, request) = out.requests.remove(0);
+        assert_eq!(request.url.path(), "/0/private/QueryOrders");
+        assert!(request.body.ends_with("&txid=OA"), "{}", request.body);
+        let found = answer(
+            r#"{"error":[],"result":{"OA":{"status":"open","vol":"1.0","vol_exec":"0.25","cl_ord_id":"gw1"}}}"#,
+        );
+        session.answered(tag, Ok(found), NOW, &mut out);
+        let (tag, _) = out.requests.remove(0);
+        let failure = HttpFailure::Timeout { host: "h".into(), limit_ms: 5 };
+        session.answered(tag, Err(failure), NOW, &mut out);
+        let news: Vec<_> = out
+            .events
+            .iter()
+            .map(|event| match event {
+                SessionEvent::Order(event) => event.news.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let cumulative = Some("0.25".parse::<Quantity>().unwrap());
+        let status = OrderStatus::PartiallyFilled;
+        assert_eq!(news[0], OrderNews::Status { status, cumulative, reason: None });
+        let reason = "no answer from h within 5 ms".into();
+        assert_eq!(news[1], OrderNews::QueryFailed { reason });
+    }
 }

@@ -1,0 +1,180 @@
+//! Order requests and the answers to them.
+//!
+//! Sources: <https://docs.kraken.com/api/docs/websocket-v2/add_order>,
+//! <https://docs.kraken.com/api/docs/websocket-v2/cancel_order>.
+
+use crate::exchange::{DecodeError, OrderEvent, OrderNews};
+use crate::types::{ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce};
+
+use super::messages::{
+    Envelope, OrderResult, Outcome, is_outcome_unknown, is_passing, read, shorten, timestamp,
+};
+
+/// What a request on the socket is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sent {
+    Subscribe,
+    Submit(About),
+    Cancel(About),
+}
+
+/// The order that a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    pub(super) client_id: ClientOrderId,
+    pub(super) exchange_id: Option<ExchangeOrderId>,
+    pub(super) instrument: Instrument,
+}
+
+impl About {
+    pub(super) fn new(order: &Order) -> Self {
+        Self {
+            client_id: order.client_id,
+            exchange_id: order.exchange_id,
+            instrument: order.instrument(),
+        }
+    }
+}
+
+impl Sent {
+    pub(super) fn method(&self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Submit(_) => "add_order",
+            Self::Cancel(_) => "cancel_order",
+        }
+    }
+
+    pub(super) fn about(&self) -> Option<About> {
+        match self {
+            Self::Subscribe => None,
+            Self::Submit(about) | Self::Cancel(about) => Some(*about),
+        }
+    }
+}
+
+/// The request for a new order. Numbers are JSON numbers: a decimal prints its digits exactly and
+/// never an exponent.
+pub(super) fn add_order(order: &Order, symbol: &str, token: &str, number: u64) -> String {
+    let kind = match order.request.kind {
+        OrderKind::Market => r#""order_type":"market""#.to_owned(),
+        OrderKind::Limit { price, time_in_force } => {
+            let terms = match time_in_force {
+                TimeInForce::Gtc => r#""time_in_force":"gtc""#,
+                TimeInForce::Ioc => r#""time_in_force":"ioc""#,
+                TimeInForce::PostOnly => r#""time_in_force":"gtc","post_only":true"#,
+            };
+            let price = price.decimal().normalize();
+            format!(r#""order_type":"limit","limit_price":{price},{terms}"#)
+        }
+    };
+    format!(
+        r#"{{"method":"add_order","params":{{{kind},"side":"{}","order_qty":{},"symbol":{},"cl_ord_id":{},"token":{}}},"req_id":{number}}}"#,
+        order.request.side,
+        order.request.quantity.decimal().normalize(),
+        json(symbol),
+        json(order.client_id.as_str()),
+        json(token),
+    )
+}
+
+/// The request to cancel one order: a refusal names no order, so that a list would be ambiguous.
+pub(super) fn cancel_order(order: &Order, token: &str, number: u64) -> String {
+    format!(
+        r#"{{"method":"cancel_order","params":{{"cl_ord_id":[{}],"token":{}}},"req_id":{number}}}"#,
+        json(order.client_id.as_str()),
+        json(token),
+    )
+}
+
+/// What the response to an order request says of its order.
+pub(super) fn order_event(
+    method: &str,
+    envelope: &Envelope<'_>,
+    outcome: Outcome<'_>,
+    about: Option<About>,
+) -> Result<OrderEvent, DecodeError> {
+    let is_cancel = method == "cancel_order";
+    let mut named = OrderResult::default();
+    let news = match outcome {
+        Outcome::Done(result) => {
+            if let Some(result) = result {
+                named = read(result, "result")?;
+            }
+            if is_cancel { OrderNews::CancelAcknowledged } else { OrderNews::Acknowledged }
+        }
+        Outcome::Failed(error) => {
+            let reason = shorten(error);
+            if is_cancel {
+                OrderNews::CancelRejected { code: None, retry: is_passing(error), reason }
+            } else if is_outcome_unknown(error) {
+                OrderNews::OutcomeUnknown { reason }
+            } else {
+                OrderNews::Rejected { code: None, reason }
+            }
+        }
+    };
+    let client_id = named.cl_ord_id.as_deref().and_then(|id| ClientOrderId::new(id).ok());
+    let exchange_id = named.order_id.as_deref().and_then(|id| ExchangeOrderId::new(id).ok());
+    Ok(OrderEvent {
+        client_id: about.map(|about| about.client_id).or(client_id),
+        exchange_id: exchange_id.or(about.and_then(|about| about.exchange_id)),
+        instrument: about.map(|about| about.instrument),
+        request_id: envelope.request_id(),
+        exchange_time: timestamp(envelope.time_out.as_deref(), "time_out")?,
+        news,
+    })
+}
+
+/// A text as a JSON string.
+pub(super) fn json(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::order;
+    use super::*;
+    use crate::types::NewOrder;
+
+    #[test]
+    fn numbers_are_written_as_numbers_with_their_exact_digits() {
+        assert_eq!(
+            add_order(&order(), "BTC/USD", "T", 7),
+            r#"{"method":"add_order","params":{"order_type":"limit","limit_price":30000.5,"time_in_force":"gtc","side":"buy","order_qty":0.01,"symbol":"BTC/USD","cl_ord_id":"gw1","token":"T"},"req_id":7}"#
+        );
+        let mut small = order();
+        small.request.quantity = "0.0000000001".parse().unwrap();
+        assert!(add_order(&small, "BTC/USD", "T", 7).contains(r#""order_qty":0.0000000001,"#));
+    }
+
+    #[test]
+    fn each_kind_of_order_has_its_terms() {
+        let text = |request: NewOrder| {
+            let text = add_order(&Order { request, ..order() }, "BTC/USD", "T", 7);
+            let terms = text.split_once(r#","side""#).unwrap().0;
+            terms.split_once(r#""params":{"#).unwrap().1.to_owned()
+        };
+        let limit = order().request;
+        assert_eq!(
+            text(limit.immediate_or_cancel()),
+            r#""order_type":"limit","limit_price":30000.5,"time_in_force":"ioc""#
+        );
+        assert_eq!(
+            text(limit.post_only()),
+            r#""order_type":"limit","limit_price":30000.5,"time_in_force":"gtc","post_only":true"#
+        );
+        let market = NewOrder::market(limit.instrument, limit.side, limit.quantity);
+        assert_eq!(text(market), r#""order_type":"market""#);
+    }
+
+    #[test]
+    fn what_is_written_is_json_whatever_the_ids_hold() {
+        let mut odd = order();
+        odd.client_id = ClientOrderId::new(r#"a"\b"#).unwrap();
+        for text in [add_order(&odd, "BTC/USD", "\"", 1), cancel_order(&odd, "\n", 2)] {
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert!(value.to_string().contains(r#"a\"\\b"#), "{value}");
+        }
+    }
+}
