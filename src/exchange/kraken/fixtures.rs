@@ -56,8 +56,8 @@ fn on_trading(text: &str) -> Vec<SessionEvent> {
     out.events
 }
 
-fn time(text: &str) -> Option<Timestamp> {
-    Some(text.parse().unwrap())
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
 }
 
 /// An event that names an order by the exchange's id alone.
@@ -67,7 +67,7 @@ fn order(id: &str, at: &str, news: OrderNews) -> OrderEvent {
         exchange_id: Some(ExchangeOrderId::new(id).unwrap()),
         instrument: None,
         request_id: None,
-        exchange_time: time(at),
+        exchange_time: Some(time(at)),
         news,
     }
 }
@@ -86,7 +86,7 @@ fn a_ticker_is_one_quote_with_all_its_digits() {
     assert_eq!(out.events, []);
     assert_eq!(out.ticks.len(), 1);
     assert_eq!(out.ticks[0].instrument.as_str(), "kraken:ALGO-USD");
-    assert_eq!(out.ticks[0].exchange_time, time("2023-09-25T09:04:31.742648Z"));
+    assert_eq!(out.ticks[0].exchange_time, Some(time("2023-09-25T09:04:31.742648Z")));
     let quote = Quote {
         bid: "0.10025".parse().unwrap(),
         bid_quantity: "740.0".parse().unwrap(),
@@ -112,7 +112,7 @@ fn two_trades_of_one_message_are_two_ticks_in_order() {
             trade("105910.50", "0.00012460", Side::Sell, 10_218_209),
         ]
     );
-    assert_eq!(out.ticks[1].exchange_time, time("2023-10-06T17:35:56.123456Z"));
+    assert_eq!(out.ticks[1].exchange_time, Some(time("2023-10-06T17:35:56.123456Z")));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn responses_to_unknown_requests_name_the_order_as_far_as_they_can() {
         exchange_id: None,
         instrument: None,
         request_id: Some("99".into()),
-        exchange_time: time("2026-05-05T10:00:00.125Z"),
+        exchange_time: Some(time("2026-05-05T10:00:00.125Z")),
         news: OrderNews::Rejected { code: None, reason: "EOrder:Insufficient funds".into() },
     };
     assert_eq!(on_trading(recorded("add_order_reject")), [SessionEvent::Order(refused)]);
@@ -199,7 +199,7 @@ fn execution_reports_are_the_news_of_their_order() {
         quantity: "0.005".parse().unwrap(),
         fee: Some(Fee { asset: "USD".into(), amount: "0.3458".parse().unwrap() }),
         liquidity: Some(Liquidity::Taker),
-        time: time("2023-09-22T10:33:05.709993Z"),
+        time: Some(time("2023-09-22T10:33:05.709993Z")),
     };
     let news =
         OrderNews::Filled { fill, cumulative: Some("0.005".parse().unwrap()), completes: false };

@@ -432,7 +432,7 @@ mod tests {
             (TRADE.replace("buy", "hold"), "`side`: `hold`"),
             (TRADE.replace("\"trade_id\":1", "\"trade_id\":-1"), "-1"),
             (TRADE.replace("\"qty\":500,", ""), "qty"),
-            (TRADE.replace("}", ",\"timestamp\":\"noon\"}"), "`timestamp`: `noon`"),
+            (TRADE.replace('}', ",\"timestamp\":\"noon\"}"), "`timestamp`: `noon`"),
         ];
         for (element, expected) in cases {
             let (mut session, mut out) = opened();

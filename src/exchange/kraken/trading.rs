@@ -74,9 +74,14 @@ impl KrakenTrading {
             ("executions", Some(data)) => {
                 self.follow_sequence(envelope, out);
                 let is_snapshot = envelope.kind.as_deref() == Some("snapshot");
+                let told = out.events.len();
                 let read = read_reports(data, is_snapshot, &self.symbols, out);
-                self.listed |= is_snapshot;
-                self.list_is_complete(out);
+                if !is_snapshot {
+                    self.list_is_complete(out);
+                } else if !is_only_fills(&out.events[told..]) {
+                    self.listed = true;
+                    self.ready_if_complete(out);
+                }
                 return read;
             }
             ("status", Some(data)) => out.event(match trading_restriction(data)? {
@@ -312,6 +317,15 @@ impl TradingSession for KrakenTrading {
     }
 }
 
+/// The latest fills may come as a snapshot of their own, before or after that of the orders.
+fn is_only_fills(events: &[SessionEvent]) -> bool {
+    let is_fill = |event: &SessionEvent| {
+        let SessionEvent::Order(event) = event else { return false };
+        matches!(event.news, OrderNews::Filled { .. })
+    };
+    !events.is_empty() && events.iter().all(is_fill)
+}
+
 fn settle(
     question: &Question,
     news: OrderNews,
@@ -460,6 +474,17 @@ mod tests {
                 "{events:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_of_fills_is_no_list_of_orders() {
+        let fills = r#"{"channel":"executions","type":"snapshot","sequence":1,"data":[
+            {"order_id":"OC","exec_type":"trade","exec_id":"T1","last_qty":1,"last_price":3.5}]}"#;
+        let orders = EMPTY_SNAPSHOT.replace(r#""sequence":1"#, r#""sequence":2"#);
+        let mut session = opened();
+        told(&mut *session, SUBSCRIBED);
+        assert_eq!(told(&mut *session, fills).len(), 1);
+        assert_eq!(told(&mut *session, &orders), [SessionEvent::Ready]);
     }
 
     #[test]
