@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::messages::{ApiError, Field};
+use super::errors::ApiError;
+use super::messages::Field;
 use crate::exchange::{DecodeError, HttpRequest, HttpResponse};
-use crate::types::{Instrument, InstrumentSpec, Price, Quantity};
+use crate::types::{Instrument, InstrumentSpec, Quantity};
 
 /// The request for all symbols that are traded, without the long permission lists. A list of wanted
 /// symbols is not sent along, because one unknown symbol makes Binance refuse the whole request
@@ -143,11 +144,7 @@ fn read_listing(
 }
 
 fn limit(field: Field<'_>, key: &str) -> Result<Decimal, DecodeError> {
-    let value = field.number::<Price>(key)?.0;
-    if value.is_sign_negative() {
-        return Err(DecodeError::new(format!("`{key}` is negative: {value}")));
-    }
-    Ok(value.normalize())
+    field.amount(key).map(|value: Decimal| value.normalize())
 }
 
 /// Quote assets of Spot, the longer ones first where one ends with another.

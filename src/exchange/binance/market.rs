@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::messages::{ApiError, Field, MarketMessage, shorten};
-use super::permanent;
+use super::errors::ApiError;
+use super::messages::{Field, MarketMessage, shorten};
 use crate::exchange::{
     DecodeError, MarketSession, Outbox, Refusal, Session, SessionEvent, SymbolTable,
 };
@@ -55,10 +55,8 @@ impl Market {
         received: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
-        let price: Price = message.price.number("trade.p")?;
-        let quantity: Quantity = message.quantity.number("trade.q")?;
-        not_negative("trade.p", price.0)?;
-        not_negative("trade.q", quantity.0)?;
+        let price: Price = message.price.amount("trade.p")?;
+        let quantity: Quantity = message.quantity.amount("trade.q")?;
         let trade_id = message.trade_id.unsigned("trade.t")?;
         let exchange_time = Some(message.trade_time.time("trade.T")?);
         // The buyer rested, so it was the seller who took.
@@ -74,14 +72,10 @@ impl Market {
         received: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
-        let bid: Price = message.bid.number("bookTicker.b")?;
-        let bid_quantity: Quantity = message.bid_quantity.number("bookTicker.B")?;
-        let ask: Price = message.ask.number("bookTicker.a")?;
-        let ask_quantity: Quantity = message.ask_quantity.number("bookTicker.A")?;
-        not_negative("bookTicker.b", bid.0)?;
-        not_negative("bookTicker.B", bid_quantity.0)?;
-        not_negative("bookTicker.a", ask.0)?;
-        not_negative("bookTicker.A", ask_quantity.0)?;
+        let bid: Price = message.bid.amount("bookTicker.b")?;
+        let bid_quantity: Quantity = message.bid_quantity.amount("bookTicker.B")?;
+        let ask: Price = message.ask.amount("bookTicker.a")?;
+        let ask_quantity: Quantity = message.ask_quantity.amount("bookTicker.A")?;
         let data = TickData::Quote(Quote { bid, bid_quantity, ask, ask_quantity });
         // Spot sends no time with it.
         self.tick(message.symbol, "bookTicker.s", None, received, data, out)
@@ -130,12 +124,13 @@ impl Market {
             Some(id) => id == SUBSCRIBE_ID,
             None => self.subscribing && !message.id.is_present(),
         };
+        let permanent = error.permanent();
         let ApiError { code, reason, .. } = error;
         if concerns_subscription {
             self.subscribing = false;
             let request = format!("SUBSCRIBE {} streams", self.stream_count());
             // Codes 0 to 4 are about the request itself, which would be the same next time.
-            let permanent = code.is_some_and(|code| (0..=4).contains(&code) || permanent(code));
+            let permanent = permanent || code.is_some_and(|code| (0..=4).contains(&code));
             out.event(SessionEvent::Refused(Refusal { request, code, reason, permanent }));
         } else {
             out.event(SessionEvent::ExchangeError { code, reason });
@@ -223,13 +218,6 @@ impl MarketSession for Market {
             out.messages.push(self.control("UNSUBSCRIBE", UNSUBSCRIBE_ID));
         }
     }
-}
-
-fn not_negative(key: &str, value: rust_decimal::Decimal) -> Result<(), DecodeError> {
-    if value.is_sign_negative() {
-        return Err(DecodeError::new(format!("`{key}` is negative: {value}")));
-    }
-    Ok(())
 }
 
 fn ignore(out: &mut Outbox, what: String) {

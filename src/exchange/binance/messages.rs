@@ -4,14 +4,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::exchange::DecodeError;
-use crate::types::{ClientOrderId, ExchangeOrderId, InvalidNumber, OrderStatus, Timestamp};
+use crate::types::{ClientOrderId, ExchangeOrderId, OrderStatus, Price, Timestamp};
 
 /// Times at or above this are microseconds: as milliseconds it is the year 5138. A URL with
 /// `timeUnit=MICROSECOND` turns every time of a connection into microseconds.
@@ -56,13 +56,23 @@ impl<'a> Field<'a> {
     }
 
     /// A decimal in a string, read exactly; a bare number is read as exactly.
-    pub(super) fn number<N: FromStr<Err = InvalidNumber>>(
-        self,
-        key: &str,
-    ) -> Result<N, DecodeError> {
+    pub(super) fn decimal(self, key: &str) -> Result<Decimal, DecodeError> {
         let token = self.required(key)?;
-        let parsed = if token.starts_with('"') { self.text(key)?.parse() } else { token.parse() };
-        parsed.map_err(|error| DecodeError::new(format!("`{key}`: {error}")))
+        let parsed: Result<Price, _> =
+            if token.starts_with('"') { self.text(key)?.parse() } else { token.parse() };
+        match parsed {
+            Ok(value) => Ok(value.0),
+            Err(error) => Err(DecodeError::new(format!("`{key}`: {error}"))),
+        }
+    }
+
+    /// A price or a quantity: a decimal that is not negative.
+    pub(super) fn amount<N: From<Decimal>>(self, key: &str) -> Result<N, DecodeError> {
+        let value = self.decimal(key)?;
+        if value.is_sign_negative() {
+            return Err(DecodeError::new(format!("`{key}` is negative: {value}")));
+        }
+        Ok(N::from(value))
     }
 
     /// A whole number that is not negative.
@@ -317,46 +327,6 @@ pub(super) struct ApiMessage<'a> {
     pub(super) e: Field<'a>,
 }
 
-/// What is wrong, as Binance tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
-    /// Binance's number for it.
-    pub(super) code: Option<i64>,
-    /// In Binance's words.
-    pub(super) reason: String,
-    /// The status of the answer, like HTTP's; zero where there is none.
-    pub(super) status: i64,
-}
-
-impl ApiError {
-    /// Reads the nested form (`error`) or the flat one (`code`, `msg`).
-    pub(super) fn read(
-        error: Field<'_>,
-        code: Field<'_>,
-        msg: Field<'_>,
-        status: Field<'_>,
-    ) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Nested<'a> {
-            #[serde(borrow)]
-            code: Field<'a>,
-            #[serde(borrow)]
-            msg: Field<'a>,
-        }
-        let nested: Nested<'_> = error
-            .token()
-            .and_then(|token| serde_json::from_str(token).ok())
-            .unwrap_or(Nested { code, msg });
-        let status = status.optional_integer().unwrap_or_default();
-        let reason = match nested.msg.optional_text("msg") {
-            Some(text) => text.chars().take(500).collect(),
-            None => format!("status {status} without a reason"),
-        };
-        Self { code: nested.code.optional_integer(), reason, status }
-    }
-}
-
 /// The `result` of an order request: of a place, a cancel or a query.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -383,60 +353,6 @@ pub(super) struct OrderResult<'a> {
     pub(super) subscription_id: Field<'a>,
     #[serde(borrow)]
     pub(super) authorized_since: Field<'a>,
-}
-
-/// `executionReport`: news of one order of the account.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ExecutionReport<'a> {
-    /// Symbol.
-    #[serde(borrow, rename = "s")]
-    pub(super) symbol: Field<'a>,
-    /// Client id; of the cancel, if the report is of one.
-    #[serde(borrow, rename = "c")]
-    pub(super) client_id: Field<'a>,
-    /// Client id of the order that was cancelled or amended, else empty.
-    #[serde(borrow, rename = "C")]
-    pub(super) original_client_id: Field<'a>,
-    /// What happened.
-    #[serde(borrow, rename = "x")]
-    pub(super) execution: Field<'a>,
-    /// The order's status now.
-    #[serde(borrow, rename = "X")]
-    pub(super) status: Field<'a>,
-    /// Reject reason, or `NONE`.
-    #[serde(borrow, rename = "r")]
-    pub(super) reject_reason: Field<'a>,
-    /// Expiry reason.
-    #[serde(borrow, rename = "eR")]
-    pub(super) expiry_reason: Field<'a>,
-    /// Exchange's order id.
-    #[serde(borrow, rename = "i")]
-    pub(super) order_id: Field<'a>,
-    /// Quantity of this fill.
-    #[serde(borrow, rename = "l")]
-    pub(super) last_quantity: Field<'a>,
-    /// Price of this fill.
-    #[serde(borrow, rename = "L")]
-    pub(super) last_price: Field<'a>,
-    /// Quantity filled in all.
-    #[serde(borrow, rename = "z")]
-    pub(super) cumulative: Field<'a>,
-    /// Fee of this fill.
-    #[serde(borrow, rename = "n")]
-    pub(super) fee: Field<'a>,
-    /// Asset of the fee, or `null`.
-    #[serde(borrow, rename = "N")]
-    pub(super) fee_asset: Field<'a>,
-    /// Transaction time.
-    #[serde(borrow, rename = "T")]
-    pub(super) time: Field<'a>,
-    /// Trade id, or -1.
-    #[serde(borrow, rename = "t")]
-    pub(super) trade_id: Field<'a>,
-    /// Whether this fill made liquidity.
-    #[serde(borrow, rename = "m")]
-    pub(super) is_maker: Field<'a>,
 }
 
 /// The gateway's word for an order status of Binance (enums.md, "Order status").

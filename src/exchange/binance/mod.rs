@@ -3,10 +3,14 @@
 //! Sources: <https://github.com/binance/binance-spot-api-docs>: `web-socket-streams.md`,
 //! `web-socket-api.md`, `user-data-stream.md`, `errors.md`, `enums.md`, `rest-api.md`.
 
+mod errors;
 mod instruments;
 mod market;
 mod messages;
+mod reports;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod trading;
 
 use std::sync::Arc;
@@ -117,10 +121,4 @@ impl Adapter for Binance {
         // Only the futures have a countdown; Spot has none.
         DeadMansSwitch::None
     }
-}
-
-/// Whether a refusal with this code is repeated however often one tries: a key, a signature, a
-/// permission, a symbol or a parameter is wrong (errors.md).
-fn permanent(code: i64) -> bool {
-    matches!(code, -1002 | -1022 | -2014 | -2015 | -1130..=-1100)
 }

@@ -6,19 +6,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::messages::{
-    ApiError, ApiMessage, ExecutionReport, Field, OrderResult, order_status, shorten,
-};
-use super::permanent;
+use super::errors::ApiError;
+use super::messages::{ApiMessage, Field, OrderResult, order_status, shorten};
+use super::reports;
 use super::sign::{Signer, SignerError};
 use crate::exchange::{
     DecodeError, OrderEvent, OrderNews, Outbox, Refusal, Session, SessionEvent, SymbolTable,
     TradingSession,
 };
-use crate::types::{
-    ClientOrderId, Fee, Fill, Instrument, Liquidity, Order, OrderKind, OrderStatus, Side,
-    TimeInForce, Timestamp,
-};
+use crate::types::{ClientOrderId, Instrument, Order, OrderKind, Side, TimeInForce, Timestamp};
 
 /// Requests that wait for an answer; the oldest is forgotten beyond that.
 const MAX_PENDING: usize = 16_384;
@@ -229,7 +225,7 @@ impl Trading {
             return Ok(());
         }
         let status = order_status(result.status, "status")?;
-        let cumulative = Some(result.executed_qty.number("executedQty")?);
+        let cumulative = Some(result.executed_qty.amount("executedQty")?);
         out.order(event.clone());
         if status.is_terminal() {
             event.news = OrderNews::Ended { status, cumulative, reason: None };
@@ -245,7 +241,7 @@ impl Trading {
         request_id: Option<String>,
     ) -> Result<OrderEvent, DecodeError> {
         let status = order_status(result.status, "status")?;
-        let cumulative = Some(result.executed_qty.number("executedQty")?);
+        let cumulative = Some(result.executed_qty.amount("executedQty")?);
         let reason = result.expiry_reason.optional_text("expiryReason").map(|text| shorten(&text));
         let mut event = self.event(result, about, request_id, result.update_time)?;
         event.news = OrderNews::Status { status, cumulative, reason };
@@ -274,106 +270,13 @@ impl Trading {
             news: OrderNews::Acknowledged,
         })
     }
-
-    fn private(&self, event: &str, out: &mut Outbox) -> Result<(), DecodeError> {
-        #[derive(Default, serde::Deserialize)]
-        #[serde(default)]
-        struct Kind<'a> {
-            #[serde(borrow)]
-            e: Field<'a>,
-        }
-        let kind: Kind<'_> = serde_json::from_str(event)?;
-        match &*kind.e.text("e")? {
-            "executionReport" => self.report(&serde_json::from_str(event)?, out)?,
-            "serverShutdown" => {
-                out.event(SessionEvent::ClosingSoon { reason: "serverShutdown".into() });
-            }
-            "eventStreamTerminated" => out.event(SessionEvent::UpdatesLost {
-                reason: "the exchange ended the stream of order updates".into(),
-            }),
-            other => {
-                out.event(SessionEvent::Ignored { what: format!("event {}", shorten(other)) });
-            }
-        }
-        Ok(())
-    }
-
-    fn report(&self, report: &ExecutionReport<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
-        let execution = report.execution.text("executionReport.x")?;
-        let status = order_status(report.status, "executionReport.X")?;
-        let exchange_id = report.order_id.exchange_id("executionReport.i")?;
-        let time = report.time.time("executionReport.T")?;
-        let cumulative = Some(report.cumulative.number("executionReport.z")?);
-        let symbol = report.symbol.text("executionReport.s")?;
-        // A cancel renames the order; then its own id is the original one.
-        let original = report.original_client_id.optional_text("C").filter(|id| !id.is_empty());
-        let client_id = match original {
-            Some(original) => ClientOrderId::new(&original).ok(),
-            None => report.client_id.client_id("c"),
-        };
-        let event = |news| OrderEvent {
-            client_id,
-            exchange_id: Some(exchange_id),
-            instrument: self.symbols.instrument(&symbol),
-            request_id: None,
-            exchange_time: Some(time),
-            news,
-        };
-        let completes = status == OrderStatus::Filled;
-        if execution == "TRADE" {
-            let fill = read_fill(report, time)?;
-            out.order(event(OrderNews::Filled { fill, cumulative, completes }));
-            if completes {
-                return Ok(());
-            }
-        }
-        if status.is_terminal() {
-            let reason = end_reason(report, &execution);
-            out.order(event(OrderNews::Ended { status, cumulative, reason }));
-        } else if execution != "TRADE" {
-            let pending = report.status.optional_text("X").as_deref() == Some("PENDING_NEW");
-            let news = if pending { OrderNews::Acknowledged } else { OrderNews::Opened };
-            out.order(event(news));
-        }
-        Ok(())
-    }
-}
-
-fn read_fill(report: &ExecutionReport<'_>, time: Timestamp) -> Result<Fill, DecodeError> {
-    let fee = match report.fee_asset.optional_text("N") {
-        Some(asset) => {
-            let amount: crate::types::Quantity = report.fee.number("executionReport.n")?;
-            Some(Fee { asset: shorten(&asset), amount: amount.0 })
-        }
-        None => None,
-    };
-    let is_maker = report.is_maker.boolean("executionReport.m")?;
-    Ok(Fill {
-        fill_id: report.trade_id.unsigned("executionReport.t")?.to_string(),
-        price: report.last_price.number("executionReport.L")?,
-        quantity: report.last_quantity.number("executionReport.l")?,
-        fee,
-        liquidity: Some(if is_maker { Liquidity::Maker } else { Liquidity::Taker }),
-        time: Some(time),
-    })
-}
-
-fn end_reason(report: &ExecutionReport<'_>, execution: &str) -> Option<String> {
-    let told = [report.expiry_reason, report.reject_reason]
-        .into_iter()
-        .filter_map(|field| field.optional_text("reason"))
-        .find(|reason| !reason.is_empty() && reason != "NONE");
-    match told {
-        Some(reason) => Some(shorten(&reason)),
-        None if execution == "TRADE_PREVENTION" => Some("self-trade prevention".into()),
-        None => None,
-    }
 }
 
 /// Turns an error into the event that its request waits for.
 fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError, out: &mut Outbox) {
-    let unknown = outcome_unknown(&error);
-    let limited = limited(&error);
+    let permanent = error.permanent();
+    let unknown = error.outcome_unknown();
+    let retry = unknown || error.limited();
     let ApiError { code, reason, status } = error;
     let (about, news) = match request {
         Some(request @ (Request::Subscribe | Request::OpenOrders)) => {
@@ -382,13 +285,12 @@ fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError,
                 request: name.into(),
                 code,
                 reason,
-                permanent: code.is_some_and(permanent) || status == 401,
+                permanent,
             }));
             return;
         }
         Some(Request::Place(about)) => (Some(about), place_failed(code, reason, unknown)),
         Some(Request::Cancel(about)) => {
-            let retry = unknown || limited;
             (Some(about), OrderNews::CancelRejected { code, reason, retry })
         }
         Some(Request::Query(about)) if code == Some(-2013) => (Some(about), OrderNews::NotFound),
@@ -427,21 +329,6 @@ fn place_failed(code: Option<i64>, reason: String, unknown: bool) -> OrderNews {
     }
 }
 
-/// Whether the exchange may have acted on the request all the same. A duplicate client id is such a
-/// case: the exchange says that an order with this id is open (errors.md; web-socket-api.md, "Place
-/// new order").
-fn outcome_unknown(error: &ApiError) -> bool {
-    let duplicate = error.code == Some(-2010) && error.reason.starts_with("Duplicate order");
-    duplicate || error.status >= 500 || matches!(error.code, Some(-1000 | -1001 | -1006 | -1007))
-}
-
-/// Whether the exchange is overloaded, limits the rate or disagrees about the time: the same request
-/// may pass later.
-fn limited(error: &ApiError) -> bool {
-    matches!(error.status, 418 | 429)
-        || matches!(error.code, Some(-1003 | -1008 | -1015 | -1016 | -1021))
-}
-
 fn unsigned(request: &str, error: &SignerError) -> Refusal {
     Refusal { request: request.into(), code: None, reason: error.to_string(), permanent: true }
 }
@@ -473,10 +360,10 @@ impl Session for Trading {
     ) -> Result<(), DecodeError> {
         let message: ApiMessage<'_> = serde_json::from_str(text)?;
         if let Some(event) = message.event.token() {
-            return self.private(event, out);
+            return reports::read(event, &self.symbols, out);
         }
         if message.e.is_present() {
-            return self.private(text, out);
+            return reports::read(text, &self.symbols, out);
         }
         if message.method.is_present() {
             let method = shorten(&message.method.text("method")?);
