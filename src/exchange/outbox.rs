@@ -43,6 +43,10 @@ impl Outbox {
 /// What a session has to say beside ticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "order events are the common ones, and a box would allocate for each"
+)]
 pub enum SessionEvent {
     /// Authenticated where needed, every subscription acknowledged, and on a trading session every
     /// open order that the exchange listed has been told as an [`OrderNews::Status`].
