@@ -5,7 +5,7 @@ mod kraken_support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::kraken_support::{Client, best, get, kraken, quiet_kraken};
+use kraken_support::{Client, best, get, kraken, quiet_kraken};
 use mock_exchange::{MarketConfig, Side, VenueConfig};
 use rust_decimal::Decimal;
 use serde::Deserialize;

@@ -18,15 +18,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Longer than anything here takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A mock with nothing but a quiet Kraken.
-pub async fn quiet_kraken() -> (MockExchange, Venue) {
+pub(crate) async fn quiet_kraken() -> (MockExchange, Venue) {
     kraken(VenueConfig::quiet()).await
 }
 
 /// A mock with nothing but this Kraken.
-pub async fn kraken(config: VenueConfig) -> (MockExchange, Venue) {
+pub(crate) async fn kraken(config: VenueConfig) -> (MockExchange, Venue) {
     let config = MockConfig { seed: 7, kraken: Some(config), ..MockConfig::default() };
     let mock = MockExchange::start(config).await.expect("the mock starts");
     let venue = mock.venue("kraken").expect("the venue runs");
@@ -34,16 +34,16 @@ pub async fn kraken(config: VenueConfig) -> (MockExchange, Venue) {
 }
 
 /// One WebSocket connection.
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
     next_id: u64,
     /// Messages read while waiting for another one, oldest first.
-    pub skipped: Vec<Value>,
+    pub(crate) skipped: Vec<Value>,
 }
 
 impl Client {
     /// Connects and checks the greeting.
-    pub async fn connect(venue: &Venue) -> Self {
+    pub(crate) async fn connect(venue: &Venue) -> Self {
         let mut client = Self::connect_silently(venue).await;
         let status = client.next().await;
         assert_eq!(status["channel"], "status");
@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Connects and reads nothing.
-    pub async fn connect_silently(venue: &Venue) -> Self {
+    pub(crate) async fn connect_silently(venue: &Venue) -> Self {
         let url = format!("{}/v2", venue.ws_url());
         let address = venue.ws_url().replace("ws://", "");
         let stream = TcpStream::connect(address).await.expect("the port is open");
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Connects and subscribes `executions`.
-    pub async fn private(venue: &Venue) -> (Self, String) {
+    pub(crate) async fn private(venue: &Venue) -> (Self, String) {
         let token = token(venue).await;
         let mut client = Self::connect(venue).await;
         let params = json!({ "channel": "executions", "token": token });
@@ -72,21 +72,21 @@ impl Client {
         (client, token)
     }
 
-    pub async fn send(&mut self, message: &Value) {
+    pub(crate) async fn send(&mut self, message: &Value) {
         self.socket.send(Message::text(message.to_string())).await.expect("the socket is open");
     }
 
-    pub async fn send_raw(&mut self, message: Message) {
+    pub(crate) async fn send_raw(&mut self, message: Message) {
         self.socket.send(message).await.expect("the socket is open");
     }
 
     /// The next frame; `None` when the connection ended.
-    pub async fn frame(&mut self) -> Option<Message> {
+    pub(crate) async fn frame(&mut self) -> Option<Message> {
         timeout(PATIENCE, self.socket.next()).await.expect("the venue is silent")?.ok()
     }
 
     /// The next JSON message.
-    pub async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         loop {
             match self.frame().await.expect("the connection is open") {
                 Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// The next message that is wanted; others are kept in `skipped`.
-    pub async fn next_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn next_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let message = self.next().await;
             if wanted(&message) {
@@ -108,17 +108,17 @@ impl Client {
     }
 
     /// The next message of a channel.
-    pub async fn next_of(&mut self, channel: &str) -> Value {
+    pub(crate) async fn next_of(&mut self, channel: &str) -> Value {
         self.next_where(|message| message["channel"] == channel).await
     }
 
     /// The first element of the next `executions` message.
-    pub async fn report(&mut self) -> Value {
+    pub(crate) async fn report(&mut self) -> Value {
         self.next_of("executions").await["data"][0].clone()
     }
 
     /// Sends a request and waits for its first answer.
-    pub async fn call(&mut self, method: &str, params: &Value) -> Value {
+    pub(crate) async fn call(&mut self, method: &str, params: &Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         self.send(&json!({ "method": method, "params": params, "req_id": id })).await;
@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// Places a limit order and returns its id; reports are left to be read.
-    pub async fn limit(&mut self, token: &str, side: &str, price: &str, id: &str) -> String {
+    pub(crate) async fn limit(&mut self, token: &str, side: &str, price: &str, id: &str) -> String {
         let params = json!({
             "order_type": "limit", "side": side, "symbol": "BTC/USD", "order_qty": "0.01",
             "limit_price": price, "cl_ord_id": id, "token": token,
@@ -139,7 +139,7 @@ impl Client {
 }
 
 /// The best bid and ask that the venue shows.
-pub async fn best(venue: &Venue, symbol: &str) -> (f64, f64) {
+pub(crate) async fn best(venue: &Venue, symbol: &str) -> (f64, f64) {
     let mut client = Client::connect(venue).await;
     let params = json!({ "channel": "ticker", "symbol": [symbol], "event_trigger": "bbo" });
     client.send(&json!({ "method": "subscribe", "params": params })).await;
@@ -148,20 +148,20 @@ pub async fn best(venue: &Venue, symbol: &str) -> (f64, f64) {
 }
 
 /// A fresh token by REST.
-pub async fn token(venue: &Venue) -> String {
+pub(crate) async fn token(venue: &Venue) -> String {
     let answer = private(venue, "GetWebSocketsToken", "").await;
     assert_eq!(answer["result"]["expires"], 900, "{answer}");
     answer["result"]["token"].as_str().expect("a token").to_owned()
 }
 
 /// An ever-growing nonce.
-pub fn nonce() -> u64 {
+pub(crate) fn nonce() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1_700_000_000_000);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A signed REST call; `more` are further form parameters.
-pub async fn private(venue: &Venue, method: &str, more: &str) -> Value {
+pub(crate) async fn private(venue: &Venue, method: &str, more: &str) -> Value {
     let nonce = nonce();
     let separator = if more.is_empty() { "" } else { "&" };
     let body = format!("nonce={nonce}{separator}{more}");
@@ -171,7 +171,7 @@ pub async fn private(venue: &Venue, method: &str, more: &str) -> Value {
 }
 
 /// The headers of a signed call.
-pub fn signed(credentials: &Credentials, path: &str, nonce: u64, body: &str) -> String {
+pub(crate) fn signed(credentials: &Credentials, path: &str, nonce: u64, body: &str) -> String {
     let key = STANDARD.decode(&credentials.api_secret).expect("a base64 secret");
     let inner = Sha256::digest(format!("{nonce}{body}").as_bytes());
     let mut mac = Hmac::<Sha512>::new_from_slice(&key).expect("a key");
@@ -182,7 +182,7 @@ pub fn signed(credentials: &Credentials, path: &str, nonce: u64, body: &str) -> 
 }
 
 /// A REST call with these headers.
-pub async fn post(venue: &Venue, path: &str, headers: &str, body: &str) -> Value {
+pub(crate) async fn post(venue: &Venue, path: &str, headers: &str, body: &str) -> Value {
     let length = body.len();
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     http(
@@ -195,7 +195,7 @@ pub async fn post(venue: &Venue, path: &str, headers: &str, body: &str) -> Value
 }
 
 /// A public REST call.
-pub async fn get(venue: &Venue, path: &str) -> Value {
+pub(crate) async fn get(venue: &Venue, path: &str) -> Value {
     http(venue, &format!("GET {path}"), "", "").await
 }
 
