@@ -21,6 +21,7 @@ struct Wallet {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
 struct Asset<'a> {
     asset: &'a str,
     asset_class: &'static str,

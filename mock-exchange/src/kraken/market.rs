@@ -78,6 +78,7 @@ pub(crate) fn ticker(engine: &Engine, id: InstrumentId, kind: Kind, tick: Tick) 
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
 struct Trade<'a> {
     symbol: &'a str,
     side: &'static str,

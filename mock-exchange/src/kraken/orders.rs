@@ -230,12 +230,11 @@ impl Kraken {
         }
         for (name, target) in targets {
             state.log_request(Some(call.connection), &call.asked.method, Some(&name));
-            let (answer, ack, events) = match self.check_cancel(state, target) {
-                Err(error) => (Err(error), Ack::Send, Vec::new()),
-                Ok(()) => {
-                    let result = state.cancel(Some(call.connection), target, &name, None);
-                    (cancel_answer(result.outcome), result.ack, result.events)
-                }
+            let (answer, ack, events) = if let Err(error) = self.check_cancel(state, target) {
+                (Err(error), Ack::Send, Vec::new())
+            } else {
+                let result = state.cancel(Some(call.connection), target, &name, None);
+                (cancel_answer(result.outcome), result.ack, result.events)
             };
             let now = state.now();
             let text = match answer {

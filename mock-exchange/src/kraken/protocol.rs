@@ -171,7 +171,8 @@ impl Protocol for Kraken {
 
     fn replay(&mut self, state: &mut VenueState, stream: &str, message: &str) {
         // A client that gets a symbol it did not ask for may break on it.
-        let Some(instrument) = replayed_instrument(state, message) else { return };
+        let symbol = replayed_symbol(message);
+        let instrument = symbol.as_deref().and_then(|symbol| state.instrument(symbol));
         let subscribers: Vec<ConnectionId> = self
             .sessions
             .iter()
@@ -215,9 +216,8 @@ impl Protocol for Kraken {
     }
 }
 
-/// The pair that a recorded message is about: `Some(None)` for a message without a symbol,
-/// `None` for one about a pair that is not listed.
-fn replayed_instrument(state: &VenueState, message: &str) -> Option<Option<InstrumentId>> {
+/// The symbol that a recorded message is about, if it names one.
+fn replayed_symbol(message: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Message {
         #[serde(default)]
@@ -227,7 +227,6 @@ fn replayed_instrument(state: &VenueState, message: &str) -> Option<Option<Instr
     struct Element {
         symbol: Option<String>,
     }
-    let message: Option<Message> = serde_json::from_str(message).ok();
-    let symbol = message.and_then(|message| message.data.into_iter().find_map(|e| e.symbol));
-    symbol.map_or(Some(None), |symbol| state.instrument(&symbol).map(Some))
+    let message: Message = serde_json::from_str(message).ok()?;
+    message.data.into_iter().find_map(|element| element.symbol)
 }

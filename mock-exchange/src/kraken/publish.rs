@@ -1,7 +1,5 @@
 //! Engine events to channel messages.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 
 use super::Kraken;
@@ -79,7 +77,7 @@ impl Kraken {
     }
 
     fn publish_trade(&mut self, state: &mut VenueState, trade: &PublicTrade) {
-        let recent = self.recent_trades.entry(trade.instrument).or_insert_with(VecDeque::new);
+        let recent = self.recent_trades.entry(trade.instrument).or_default();
         if recent.len() >= SNAPSHOT_TRADES {
             recent.pop_front();
         }

@@ -57,7 +57,7 @@ impl Kraken {
     pub(crate) fn subscribe(&mut self, state: &mut VenueState, call: &Call<'_>) {
         match call.params.text("channel").as_deref() {
             Some(channel @ ("ticker" | "trade" | "book")) => {
-                for symbol in self.symbols(state, call) {
+                for symbol in symbols(state, call) {
                     self.subscribe_symbol(state, call, channel, &symbol);
                 }
             }
@@ -73,7 +73,7 @@ impl Kraken {
     pub(crate) fn unsubscribe(&mut self, state: &mut VenueState, call: &Call<'_>) {
         match call.params.text("channel").as_deref() {
             Some(channel @ ("ticker" | "trade" | "book")) => {
-                for symbol in self.symbols(state, call) {
+                for symbol in symbols(state, call) {
                     self.unsubscribe_symbol(state, call, channel, &symbol);
                 }
             }
@@ -83,16 +83,6 @@ impl Kraken {
             _ => refuse(state, call, "Subscription name invalid", None),
         }
         self.refresh_heartbeat(state, call.connection);
-    }
-
-    fn symbols(&self, state: &mut VenueState, call: &Call<'_>) -> Vec<String> {
-        match call.params.texts("symbol") {
-            Some(symbols) if !symbols.is_empty() => symbols,
-            _ => {
-                refuse(state, call, "EGeneral:Invalid arguments:symbol", None);
-                Vec::new()
-            }
-        }
     }
 
     fn subscribe_symbol(
@@ -337,7 +327,7 @@ impl Kraken {
         if was_subscribed {
             accept(state, call, accepted);
         } else {
-            self.refuse_unsubscribe(state, call, Some(symbol));
+            refuse_unsubscribe(state, call, Some(symbol));
         }
     }
 
@@ -357,21 +347,30 @@ impl Kraken {
         if was_subscribed {
             accept(state, call, Accepted { channel, ..Accepted::default() });
         } else {
-            self.refuse_unsubscribe(state, call, None);
+            refuse_unsubscribe(state, call, None);
         }
-    }
-
-    /// The venue answers this refusal with the method `subscribe`.
-    fn refuse_unsubscribe(&self, state: &mut VenueState, call: &Call<'_>, symbol: Option<&str>) {
-        let asked = Asked { method: "subscribe".into(), ..call.asked.clone() };
-        let text = asked.failure("Subscription Not Found", symbol, state.now());
-        state.send(call.connection, text);
     }
 
     fn refresh_heartbeat(&mut self, state: &mut VenueState, connection: ConnectionId) {
         let is_subscribed = self.session(connection).is_subscribed();
         state.set_heartbeat(connection, is_subscribed.then(|| HEARTBEAT.into()));
     }
+}
+
+/// The symbols asked for; without any the refusal is sent.
+fn symbols(state: &mut VenueState, call: &Call<'_>) -> Vec<String> {
+    let symbols = call.params.texts("symbol").unwrap_or_default();
+    if symbols.is_empty() {
+        refuse(state, call, "EGeneral:Invalid arguments:symbol", None);
+    }
+    symbols
+}
+
+/// The venue answers this refusal with the method `subscribe`.
+fn refuse_unsubscribe(state: &mut VenueState, call: &Call<'_>, symbol: Option<&str>) {
+    let asked = Asked { method: "subscribe".into(), ..call.asked.clone() };
+    let text = asked.failure("Subscription Not Found", symbol, state.now());
+    state.send(call.connection, text);
 }
 
 fn depth(params: &Params) -> Result<usize, &'static str> {
