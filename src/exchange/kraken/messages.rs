@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::exchange::{DecodeError, HttpResponse, TradingRestriction};
@@ -19,15 +20,15 @@ const MAX_WORDS: usize = 256;
 /// Any message of the server: a response (`method`), channel data (`channel`), or a bare error.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "type")]
+    #[serde(borrow, default, deserialize_with = "text", rename = "type")]
     pub(super) kind: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) sequence: Option<u64>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) req_id: Option<&'a RawValue>,
@@ -35,18 +36,39 @@ pub(super) struct Envelope<'a> {
     pub(super) success: Option<bool>,
     #[serde(borrow, default)]
     pub(super) result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) error: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) symbol: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) time_out: Option<Cow<'a, str>>,
     /// Only requests have it, which a server never sends.
     #[serde(borrow, default)]
     pub(super) params: Option<&'a RawValue>,
     /// `{"Error":"Exceeded msg rate"}`: capital E, nothing else in the message.
-    #[serde(borrow, default, rename = "Error")]
+    #[serde(borrow, default, deserialize_with = "text", rename = "Error")]
     pub(super) fault: Option<Cow<'a, str>>,
+}
+
+/// Text that is borrowed where it has no escapes. Serde borrows a plain `Cow`, and copies one that
+/// is within an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads text that may be `null`, without copying it.
+pub(super) fn text<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    Ok(<Option<Text<'de>>>::deserialize(json)?.map(|text| text.0))
+}
+
+/// Text as the value of a key.
+pub(super) struct OptionalText;
+
+impl<'de> DeserializeSeed<'de> for OptionalText {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        text(json)
+    }
 }
 
 /// What a response says.
@@ -122,7 +144,7 @@ pub(super) struct Ticker<'a> {
     #[serde(borrow)]
     pub(super) ask_qty: &'a RawValue,
     /// Absent in messages from before 2024.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) timestamp: Option<Cow<'a, str>>,
 }
 
@@ -138,7 +160,7 @@ pub(super) struct PublicTrade<'a> {
     #[serde(borrow)]
     pub(super) qty: &'a RawValue,
     pub(super) trade_id: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) timestamp: Option<Cow<'a, str>>,
 }
 
@@ -147,15 +169,15 @@ pub(super) struct PublicTrade<'a> {
 pub(super) struct Report<'a> {
     #[serde(borrow)]
     pub(super) exec_type: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) order_status: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) order_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) cl_ord_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) symbol: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) exec_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) last_qty: Option<&'a RawValue>,
@@ -163,16 +185,16 @@ pub(super) struct Report<'a> {
     pub(super) last_price: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) cum_qty: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) liquidity_ind: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) fees: Option<Vec<ReportFee<'a>>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) reason: Option<Cow<'a, str>>,
     /// The old name of `reason`; a message may carry both.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) cancel_reason: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) timestamp: Option<Cow<'a, str>>,
 }
 
@@ -195,9 +217,9 @@ struct SystemStatus<'a> {
 /// The `result` of a subscription's acknowledgement.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Subscription<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) symbol: Option<Cow<'a, str>>,
 }
 
@@ -221,9 +243,9 @@ impl<'a> Subscription<'a> {
 /// The `result` of an order request.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct OrderResult<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) order_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub(super) cl_ord_id: Option<Cow<'a, str>>,
 }
 
@@ -339,4 +361,24 @@ pub(super) fn is_outcome_unknown(error: &str) -> bool {
     let vague = ["EService:", "EGeneral:Internal error"];
     vague.iter().any(|prefix| error.starts_with(prefix))
         && !refused.iter().any(|prefix| error.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_tick_is_borrowed_from_its_message() {
+        let trade = r#"{"symbol":"BTC/USD","side":"buy","price":1,"qty":1,"trade_id":1,"timestamp":"2023-10-06T17:35:55Z"}"#;
+        let trade: PublicTrade<'_> = serde_json::from_str(trade).unwrap();
+        assert!(matches!(trade.symbol, Cow::Borrowed(_)));
+        assert!(matches!(trade.side, Cow::Borrowed(_)));
+        assert!(matches!(trade.timestamp, Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn an_error_never_repeats_more_than_a_little_of_its_message() {
+        let text = format!(r#"{{"success":"{}"}}"#, "x".repeat(100_000));
+        assert!(Envelope::read(&text).unwrap_err().reason.len() <= MAX_WORDS);
+    }
 }

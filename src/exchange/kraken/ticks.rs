@@ -4,7 +4,6 @@
 //! into the outbox, without an intermediate list. Only where `data` stands before `channel` is it
 //! kept raw and read afterwards.
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
@@ -13,7 +12,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use crate::exchange::{DecodeError, Outbox, SessionEvent, SymbolTable};
 use crate::types::{Price, Quantity, Quote, Side, Tick, TickData, Timestamp, Trade};
 
-use super::messages::{Envelope, PublicTrade, Ticker, decimal, malformed, shorten, timestamp};
+use super::messages::{
+    Envelope, OptionalText, PublicTrade, Ticker, decimal, malformed, shorten, timestamp,
+};
 
 /// The two channels; a request for one covers all symbols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,13 +184,13 @@ impl<'de> Visitor<'de> for MessageVisitor<'_, '_> {
                     }
                     None => envelope.data = map.next_value()?,
                 },
-                Key::Channel => envelope.channel = text(&mut map)?,
-                Key::Type => envelope.kind = text(&mut map)?,
-                Key::Method => envelope.method = text(&mut map)?,
-                Key::Error => envelope.error = text(&mut map)?,
-                Key::Symbol => envelope.symbol = text(&mut map)?,
-                Key::TimeOut => envelope.time_out = text(&mut map)?,
-                Key::Fault => envelope.fault = text(&mut map)?,
+                Key::Channel => envelope.channel = map.next_value_seed(OptionalText)?,
+                Key::Type => envelope.kind = map.next_value_seed(OptionalText)?,
+                Key::Method => envelope.method = map.next_value_seed(OptionalText)?,
+                Key::Error => envelope.error = map.next_value_seed(OptionalText)?,
+                Key::Symbol => envelope.symbol = map.next_value_seed(OptionalText)?,
+                Key::TimeOut => envelope.time_out = map.next_value_seed(OptionalText)?,
+                Key::Fault => envelope.fault = map.next_value_seed(OptionalText)?,
                 Key::Sequence => envelope.sequence = map.next_value()?,
                 Key::ReqId => envelope.req_id = map.next_value()?,
                 Key::Success => envelope.success = map.next_value()?,
@@ -202,14 +203,6 @@ impl<'de> Visitor<'de> for MessageVisitor<'_, '_> {
         }
         Ok(Message { envelope, ticks_read })
     }
-}
-
-/// Text that is borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    Ok(map.next_value::<Option<Text<'de>>>()?.map(|text| text.0))
 }
 
 struct Data<'v, 's> {
