@@ -356,6 +356,8 @@ struct Armed {
     from: Instant,
     passed: u32,
     happened: u32,
+    /// A fault for now has had its moment; what is left of its count waits for connections.
+    fired: bool,
 }
 
 impl Armed {
@@ -373,7 +375,7 @@ pub(crate) struct FaultSet {
 impl FaultSet {
     pub(crate) fn add(&mut self, id: u64, fault: Fault, now: Instant) {
         let from = now + Duration::from_millis(fault.at_ms);
-        self.armed.push(Armed { id, fault, from, passed: 0, happened: 0 });
+        self.armed.push(Armed { id, fault, from, passed: 0, happened: 0, fired: false });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -388,7 +390,7 @@ impl FaultSet {
 
     /// When the next fault that waits for its time is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let waiting = |a: &&Armed| a.fault.occasion() == When::Now && a.happened == 0;
+        let waiting = |a: &&Armed| a.fault.occasion() == When::Now && !a.fired;
         self.armed.iter().filter(waiting).map(|a| a.from).min()
     }
 
@@ -399,19 +401,45 @@ impl FaultSet {
         occasion: Occasion<'_>,
         now: Instant,
     ) -> Vec<FaultAction> {
-        if self.armed.is_empty() {
-            return Vec::new();
-        }
+        self.strike_if(occasion, now, |armed| {
+            let own = armed.fault.occasion();
+            match when {
+                When::Now => own == When::Now && !armed.fired,
+                // A fault for now that found too few connections waits for more to open.
+                When::Open => {
+                    own == When::Open || own == When::Now && !armed.fault.action.is_venue_wide()
+                }
+                _ => own == when,
+            }
+        })
+    }
+
+    /// Faults that waited for a connection of a kind, when one turns out to be of it.
+    pub(crate) fn strike_kind(
+        &mut self,
+        connection: ConnectionId,
+        kind: ConnectionKind,
+        now: Instant,
+    ) -> Vec<FaultAction> {
+        let occasion = Occasion { connection: Some((connection, kind)), order: None };
+        self.strike_if(occasion, now, |armed| {
+            matches!(armed.fault.occasion(), When::Open | When::Now)
+                && matches!(armed.fault.target, Target::Connection(_))
+                && !armed.fault.action.is_venue_wide()
+        })
+    }
+
+    fn strike_if(
+        &mut self,
+        occasion: Occasion<'_>,
+        now: Instant,
+        fits: impl Fn(&Armed) -> bool,
+    ) -> Vec<FaultAction> {
         let mut actions = Vec::new();
         for armed in &mut self.armed {
-            let occasion_fits = armed.fault.occasion() == when
-                // A fault for now that found no connection waits for one to open.
-                || (when == When::Open
-                    && armed.fault.occasion() == When::Now
-                    && !armed.fault.action.is_venue_wide());
-            if !occasion_fits
-                || armed.spent()
+            if armed.spent()
                 || now < armed.from
+                || !fits(armed)
                 || !occasion.matches(&armed.fault.target)
             {
                 continue;
@@ -424,6 +452,13 @@ impl FaultSet {
             actions.push(armed.fault.action.clone());
         }
         actions
+    }
+
+    /// Marks the faults for now that have just happened.
+    pub(crate) fn finish_now(&mut self) {
+        for armed in &mut self.armed {
+            armed.fired |= armed.happened > 0;
+        }
     }
 
     /// Venue-wide actions that are due now; each happens once.

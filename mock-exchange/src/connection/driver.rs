@@ -38,8 +38,10 @@ pub(crate) struct Ended {
 
 enum Flow {
     Go,
-    /// Leave the loop; the socket is closed by FIN.
+    /// Leave the loop; the socket is closed by FIN, and the client's FIN is awaited.
     Done,
+    /// Leave the loop; the socket is closed by FIN, and nobody is expected to answer.
+    Abandon,
     /// Leave the loop; the socket is reset.
     Reset,
 }
@@ -173,7 +175,7 @@ impl<S: ByteStream> Driver<S> {
             self.socket.get_ref().set_silent(false);
         }
         if self.close_deadline.is_some_and(|deadline| deadline <= now) {
-            return Flow::Done;
+            return Flow::Abandon;
         }
         if self.close_deadline.is_some() {
             return Flow::Go;
@@ -419,7 +421,7 @@ impl<S: ByteStream> Driver<S> {
         let farewell = async {
             stream.shutdown().await?;
             let mut rest = [0_u8; 1024];
-            while stream.read(&mut rest).await? > 0 {}
+            while matches!(flow, Flow::Done) && stream.read(&mut rest).await? > 0 {}
             std::io::Result::Ok(())
         };
         if let Ok(Err(error)) = timeout(limit, farewell).await {

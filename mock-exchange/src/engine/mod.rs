@@ -11,7 +11,7 @@ mod order;
 mod stats;
 
 pub(crate) use account::{Account, FeeAsset};
-pub(crate) use book::{Book, Owner};
+
 pub(crate) use command::{Engine, NewOrder, Reject};
 pub(crate) use market::SeededMarket;
 pub(crate) use order::{

@@ -77,8 +77,8 @@ enum Timed {
 struct Connected {
     peer: Arc<Peer>,
     record: ConnectionRecord,
-    /// An update that a fault holds back until the next one.
-    held: Option<Utf8Bytes>,
+    /// An update that a fault holds back until the next one, or until the instant.
+    held: Option<(Instant, Utf8Bytes)>,
 }
 
 /// The state of one venue.
@@ -203,14 +203,15 @@ impl VenueState {
         }
         let Some(connected) = self.connections.get_mut(&connection) else { return };
         if hold && copies > 0 && connected.held.is_none() {
-            connected.held = Some(text);
+            connected.held = Some((Instant::now() + REORDER_LIMIT, text));
+            self.rescheduled = true;
             return;
         }
         let held = connected.held.take();
         for _ in 0..copies {
             self.reply(connection, ack, text.clone());
         }
-        if let Some(held) = held {
+        if let Some((_, held)) = held {
             self.send(connection, held);
         }
     }
@@ -234,8 +235,16 @@ impl VenueState {
 
     /// Says what a connection turned out to be for.
     pub(crate) fn set_kind(&mut self, connection: ConnectionId, kind: ConnectionKind) {
-        if let Some(connected) = self.connections.get_mut(&connection) {
-            connected.record.kind = kind;
+        let Some(connected) = self.connections.get_mut(&connection) else { return };
+        if connected.record.kind == kind {
+            return;
+        }
+        connected.record.kind = kind;
+        self.dirty = true;
+        // For a fault that waits for a connection of this kind, it opens only now.
+        let now = Instant::now();
+        for action in self.faults.strike_kind(connection, kind, now) {
+            self.disturb(connection, &action);
         }
     }
 
@@ -478,6 +487,7 @@ impl VenueState {
         for connection in self.connection_ids() {
             self.strike_connection(When::Now, connection);
         }
+        self.faults.finish_now();
         self.rescheduled = true;
     }
 
@@ -504,21 +514,21 @@ impl VenueState {
                 Timed::Accept => self.refusing = None,
             }
         }
-        self.release_held();
+        self.release_held(now);
         events
     }
 
-    fn release_held(&mut self) {
+    fn release_held(&mut self, now: Instant) {
         for connected in self.connections.values_mut() {
-            if let Some(text) = connected.held.take() {
+            if let Some((_, text)) = connected.held.take_if(|(due, _)| *due <= now) {
                 connected.peer.push(Outgoing::Text(text), Duration::ZERO);
             }
         }
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let held = self.connections.values().any(|connected| connected.held.is_some());
-        let release = held.then(|| Instant::now() + REORDER_LIMIT);
+        let held = self.connections.values().filter_map(|connected| connected.held.as_ref());
+        let release = held.map(|(due, _)| *due).min();
         let timed = self.timed.first_key_value().map(|((due, _), _)| *due);
         let fault = self.faults.next_due().filter(|due| *due > Instant::now());
         [timed, fault, release].into_iter().flatten().min()
@@ -607,8 +617,7 @@ impl VenueState {
     }
 
     pub(super) fn take_rescheduled(&mut self) -> bool {
-        let held = self.connections.values().any(|connected| connected.held.is_some());
-        std::mem::take(&mut self.rescheduled) || held
+        std::mem::take(&mut self.rescheduled)
     }
 }
 
