@@ -210,6 +210,7 @@ pub(super) fn execution_report(
         OrderChange::Trade(_) => "TRADE",
         OrderChange::Canceled { .. } => "CANCELED",
         OrderChange::Expired => "EXPIRED",
+        OrderChange::Amended => "REPLACED",
     };
     let fill = match change {
         OrderChange::Trade(fill) => Some(fill),

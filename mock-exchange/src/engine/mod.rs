@@ -11,6 +11,7 @@ mod order;
 mod stats;
 
 pub(crate) use account::{Account, FeeAsset};
+pub(crate) use book::Book;
 
 pub(crate) use command::{Engine, NewOrder, Reject};
 pub(crate) use market::SeededMarket;
@@ -18,4 +19,3 @@ pub(crate) use order::{
     Amount, EngineEvent, Fill, Order, OrderChange, OrderId, PublicTrade, Quote,
 };
 pub use order::{Balance, OrderKind, OrderStatus, Side, TimeInForce};
-pub(crate) use stats::Stats;

@@ -16,47 +16,47 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Longer than anything here takes.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Binance alone, with a market that stands still at 60 000.
-pub async fn quiet_binance() -> (MockExchange, Venue) {
+pub(crate) async fn quiet_binance() -> (MockExchange, Venue) {
     binance(VenueConfig::quiet()).await
 }
 
-pub async fn binance(config: VenueConfig) -> (MockExchange, Venue) {
+pub(crate) async fn binance(config: VenueConfig) -> (MockExchange, Venue) {
     let config = MockConfig { seed: 7, binance: Some(config), ..MockConfig::default() };
     let mock = MockExchange::start(config).await.expect("the mock starts");
     let venue = mock.venue("binance").expect("binance runs");
     (mock, venue)
 }
 
-pub struct Client {
-    pub socket: WebSocketStream<TcpStream>,
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<TcpStream>,
     next_id: u64,
 }
 
 impl Client {
-    pub async fn connect(venue: &Venue, path: &str) -> Self {
+    pub(crate) async fn connect(venue: &Venue, path: &str) -> Self {
         let stream = TcpStream::connect(venue.address()).await.expect("TCP connects");
         let url = format!("{}{path}", venue.ws_url());
         let (socket, _) = client_async(url, stream).await.expect("the handshake succeeds");
         Self { socket, next_id: 1 }
     }
 
-    pub async fn send(&mut self, value: &Value) {
+    pub(crate) async fn send(&mut self, value: &Value) {
         self.send_text(&value.to_string()).await;
     }
 
-    pub async fn send_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.expect("the message goes out");
     }
 
-    pub async fn message(&mut self) -> Option<Result<Message, Error>> {
+    pub(crate) async fn message(&mut self) -> Option<Result<Message, Error>> {
         timeout(LIMIT, self.socket.next()).await.expect("something comes in time")
     }
 
     /// The next text, without control frames.
-    pub async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         loop {
             match self.message().await {
                 Some(Ok(Message::Text(text))) => return text.to_string(),
@@ -66,13 +66,13 @@ impl Client {
         }
     }
 
-    pub async fn json(&mut self) -> Value {
+    pub(crate) async fn json(&mut self) -> Value {
         let text = self.text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     /// Reads until the close frame.
-    pub async fn close_frame(&mut self) -> Option<CloseFrame> {
+    pub(crate) async fn close_frame(&mut self) -> Option<CloseFrame> {
         loop {
             match self.message().await {
                 Some(Ok(Message::Close(frame))) => return frame,
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Reads until TCP ends and says how.
-    pub async fn end(&mut self) -> Option<Error> {
+    pub(crate) async fn end(&mut self) -> Option<Error> {
         loop {
             match self.message().await {
                 Some(Ok(_)) => {}
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// Calls a Binance API method, signed, and returns the answer; events are skipped.
-    pub async fn call(&mut self, venue: &Venue, method: &str, params: Value) -> Value {
+    pub(crate) async fn call(&mut self, venue: &Venue, method: &str, params: Value) -> Value {
         let id = self.post(venue, method, params).await;
         loop {
             let value = self.json().await;
@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// Sends a signed call without waiting; returns its id.
-    pub async fn post(&mut self, venue: &Venue, method: &str, params: Value) -> u64 {
+    pub(crate) async fn post(&mut self, venue: &Venue, method: &str, params: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let params = signed(&venue.credentials(), params);
@@ -114,13 +114,13 @@ impl Client {
     }
 
     /// Subscribes to the user data stream.
-    pub async fn subscribe_user(&mut self, venue: &Venue) {
+    pub(crate) async fn subscribe_user(&mut self, venue: &Venue) {
         let answer = self.call(venue, "userDataStream.subscribe.signature", json!({})).await;
         assert_eq!(answer["result"]["subscriptionId"], 0, "{answer}");
     }
 
     /// The next user event of a kind.
-    pub async fn event(&mut self, kind: &str) -> Value {
+    pub(crate) async fn event(&mut self, kind: &str) -> Value {
         loop {
             let value = self.json().await;
             if value["event"]["e"] == kind {
@@ -130,18 +130,18 @@ impl Client {
     }
 }
 
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-pub fn hmac_hex(secret: &str, payload: &str) -> String {
+pub(crate) fn hmac_hex(secret: &str, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key length");
     mac.update(payload.as_bytes());
     hex::encode(mac.finalize().into_bytes())
 }
 
 /// Adds key, time and signature.
-pub fn signed(credentials: &Credentials, params: Value) -> Value {
+pub(crate) fn signed(credentials: &Credentials, params: Value) -> Value {
     let Value::Object(mut map) = params else { panic!("params are an object") };
     map.insert("apiKey".to_owned(), credentials.api_key.clone().into());
     map.entry("timestamp").or_insert_with(|| now_ms().into());
@@ -159,7 +159,7 @@ fn payload(map: &Map<String, Value>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-pub fn limit_order(side: &str, price: &str, quantity: &str, client_id: &str) -> Value {
+pub(crate) fn limit_order(side: &str, price: &str, quantity: &str, client_id: &str) -> Value {
     json!({
         "symbol": "BTCUSDT", "side": side, "type": "LIMIT", "timeInForce": "GTC",
         "price": price, "quantity": quantity, "newClientOrderId": client_id,
@@ -167,7 +167,13 @@ pub fn limit_order(side: &str, price: &str, quantity: &str, client_id: &str) -> 
 }
 
 /// One HTTP exchange: status and body.
-pub async fn http(url: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub(crate) async fn http(
+    url: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String) {
     let address = url.strip_prefix("http://").expect("an http URL");
     let mut stream = TcpStream::connect(address).await.expect("TCP connects");
     let request = format!(
