@@ -6,8 +6,22 @@ pub mod shutdown;
 pub mod types;
 
 mod clock;
+mod connection;
+mod environment;
+mod gateway;
 mod market;
 mod net;
 mod orders;
 mod scope;
 mod state;
+
+pub use clock::{Clock, SystemClock};
+pub use config::Config;
+pub use connection::{ConnectionSnapshot, ConnectionStatus};
+pub use environment::{Environment, MakeConnector};
+pub use gateway::{DrainError, Gateway, StartError};
+pub use market::{Delivery, Gap, LastTick, MarketEvent, Ticks, UnknownInstrument};
+pub use net::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
+pub use orders::{OrderError, OrderUpdate, OrderUpdates, Orders};
+pub use shutdown::{Outcome, Phase, ShutdownReport};
+pub use state::{SavedTicks, StateDirectory, StateError};

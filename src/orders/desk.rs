@@ -223,6 +223,17 @@ impl Desk {
         self.open_when_reconciled(&state);
     }
 
+    /// Waits until new orders are let in. Cancel safe.
+    pub(crate) async fn open(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.lane.state() == LaneState::Open {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn open_when_reconciled(&self, state: &State) {
         if self.lane.state() == LaneState::Reconciling && state.book.is_reconciled() {
             self.lane.set_state(LaneState::Open);

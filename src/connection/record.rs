@@ -1,0 +1,207 @@
+//! What a connection is doing and what happened to it, for the report, the log and the dashboard.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::exchange::ConnectionKind;
+use crate::shutdown::{ConnectionReport, Stage, StageReport};
+use crate::types::ExchangeName;
+
+/// Where a connection stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionStatus {
+    /// Waits before the next attempt.
+    Waiting {
+        /// How the last one ended.
+        reason: String,
+    },
+    /// Opens the socket, logs in, subscribes.
+    Connecting,
+    /// Subscribed and, if it trades, reconciled or reconciling.
+    Live,
+    /// The close handshake is under way.
+    Closing,
+    /// Over, as asked.
+    Closed,
+    /// Given up: trying again is pointless until the configuration changes.
+    Failed {
+        /// In the exchange's words.
+        reason: String,
+    },
+}
+
+/// A connection at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionSnapshot {
+    /// The exchange's name in the configuration.
+    pub exchange: ExchangeName,
+    /// Which of its connections.
+    pub connection: ConnectionKind,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub status: ConnectionStatus,
+    /// Frames received since start.
+    pub frames: u64,
+    /// Ticks received since start.
+    pub ticks: u64,
+    /// Messages that could not be read since start.
+    pub unreadable: u64,
+    /// Well-formed messages of no interest since start.
+    pub ignored: u64,
+    /// Times it was live again after it was lost.
+    pub reconnects: u64,
+}
+
+pub(crate) struct ConnectionRecord {
+    exchange: ExchangeName,
+    kind: ConnectionKind,
+    status: watch::Sender<ConnectionStatus>,
+    stages: Mutex<Stages>,
+    pub(super) frames: AtomicU64,
+    pub(super) ticks: AtomicU64,
+    pub(super) unreadable: AtomicU64,
+    pub(super) ignored: AtomicU64,
+    pub(super) reconnects: AtomicU64,
+}
+
+#[derive(Default)]
+struct Stages {
+    epoch: Option<Instant>,
+    reached: Vec<StageReport>,
+    close_sent: Option<u16>,
+    close_received: Option<u16>,
+    problem: Option<String>,
+}
+
+impl ConnectionRecord {
+    pub(crate) fn new(exchange: ExchangeName, kind: ConnectionKind) -> Self {
+        let (status, _) = watch::channel(ConnectionStatus::Connecting);
+        Self {
+            exchange,
+            kind,
+            status,
+            stages: Mutex::default(),
+            frames: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
+            ignored: AtomicU64::new(0),
+            reconnects: AtomicU64::new(0),
+        }
+    }
+
+    fn stages(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_status(&self, status: ConnectionStatus) {
+        self.status.send_replace(status);
+    }
+
+    /// Follows the status.
+    pub(crate) fn watch(&self) -> watch::Receiver<ConnectionStatus> {
+        self.status.subscribe()
+    }
+
+    pub(crate) fn kind(&self) -> ConnectionKind {
+        self.kind
+    }
+
+    /// The shutdown of this connection's exchange began: stages are timed from here.
+    pub(crate) fn begin(&self, epoch: Instant) {
+        self.stages().epoch = Some(epoch);
+    }
+
+    /// A new socket has its own stages.
+    pub(super) fn new_socket(&self) {
+        let mut stages = self.stages();
+        *stages = Stages { epoch: stages.epoch, ..Stages::default() };
+    }
+
+    /// A disconnect stage was reached. Logged once each; before [`begin`](Self::begin) closes are
+    /// part of a reconnect and no stage.
+    pub(super) fn reached(&self, stage: Stage, code: Option<u16>, reason: Option<&str>) {
+        let mut stages = self.stages();
+        let Some(epoch) = stages.epoch else { return };
+        if stages.reached.iter().any(|known| known.stage == stage) {
+            return;
+        }
+        match stage {
+            Stage::CloseFrameSent => stages.close_sent = code,
+            Stage::CloseFrameReceived => stages.close_received = code,
+            Stage::Dropped => stages.problem = reason.map(str::to_owned),
+            _ => {}
+        }
+        let details = StageDetails { code, reason, ..StageDetails::default() };
+        let elapsed_ms = log_stage(self.exchange, self.kind.as_str(), stage, epoch, &details);
+        stages.reached.push(StageReport { stage, elapsed_ms });
+    }
+
+    pub(crate) fn snapshot(&self) -> ConnectionSnapshot {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ConnectionSnapshot {
+            exchange: self.exchange,
+            connection: self.kind,
+            status: self.status.borrow().clone(),
+            frames: load(&self.frames),
+            ticks: load(&self.ticks),
+            unreadable: load(&self.unreadable),
+            ignored: load(&self.ignored),
+            reconnects: load(&self.reconnects),
+        }
+    }
+
+    pub(crate) fn report(&self) -> ConnectionReport {
+        let stages = self.stages();
+        let has = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        let closed_in_order =
+            has(Stage::CloseFrameSent) && has(Stage::CloseFrameReceived) && has(Stage::TcpClosed);
+        let problem = match &stages.problem {
+            _ if closed_in_order => None,
+            Some(problem) => Some(problem.clone()),
+            None if has(Stage::CloseFrameSent) => Some("the close did not end".to_owned()),
+            None => Some("no close frame could be sent".to_owned()),
+        };
+        ConnectionReport {
+            connection: self.kind.as_str().to_owned(),
+            stages: stages.reached.clone(),
+            close_sent: stages.close_sent,
+            close_received: stages.close_received,
+            closed_in_order,
+            problem,
+        }
+    }
+}
+
+/// What a stage's log line says beside its name and time.
+#[derive(Debug, Default)]
+pub(crate) struct StageDetails<'a> {
+    pub(crate) count: Option<usize>,
+    pub(crate) unconfirmed: Option<usize>,
+    pub(crate) code: Option<u16>,
+    pub(crate) reason: Option<&'a str>,
+}
+
+/// Logs a disconnect stage in the form that `inspect` reads, and tells the time since `epoch`.
+pub(crate) fn log_stage(
+    exchange: ExchangeName,
+    connection: &str,
+    stage: Stage,
+    epoch: Instant,
+    details: &StageDetails<'_>,
+) -> u64 {
+    let elapsed_ms = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let &StageDetails { count, unconfirmed, code, reason } = details;
+    info!(
+        target: "exchange_gateway::stage",
+        %exchange, connection, %stage, elapsed_ms, count, unconfirmed, code, reason,
+        "disconnect stage"
+    );
+    elapsed_ms
+}

@@ -1,0 +1,329 @@
+//! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
+
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::ConnectionSnapshot;
+use crate::environment::Environment;
+use crate::exchange::SymbolTable;
+use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
+use crate::orders::{Journal, Orders};
+use crate::scope::Scope;
+use crate::shutdown::{Coordinator, ExchangeParts, Phase, Saving, ShutdownReport, Signals};
+use crate::state::{SavedTicks, StateDirectory};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+
+pub use start::StartError;
+
+/// Why an exchange cannot be drained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DrainError {
+    /// No exchange of that name is configured.
+    #[error("there is no exchange `{name}`; there are: {known}")]
+    UnknownExchange {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// It is drained already, or the whole gateway is stopping.
+    #[error("{exchange} is stopping or has stopped already")]
+    AlreadyStopping {
+        /// Which one.
+        exchange: ExchangeName,
+    },
+}
+
+/// Connections to several exchanges, their ticks, and orders on them.
+///
+/// End it with [`shutdown`](Self::shutdown) or [`run_until_signal`](Self::run_until_signal).
+/// `Drop` cannot wait for anything: a gateway that is dropped while it runs says so at error level
+/// with its open orders, closes its sockets and leaves those orders on the exchanges.
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    root: Scope,
+    router: Arc<Router>,
+    orders: Orders,
+    journal: Arc<Journal>,
+    exchanges: Vec<Arc<ExchangeParts>>,
+    symbols: BTreeMap<ExchangeName, Arc<SymbolTable>>,
+    directory: StateDirectory,
+    previous_ticks: Option<SavedTicks>,
+    phase: watch::Sender<Phase>,
+    force: CancellationToken,
+    stopping: AtomicBool,
+    draining: Mutex<BTreeMap<ExchangeName, watch::Receiver<Option<Arc<ShutdownReport>>>>>,
+    report: watch::Sender<Option<Arc<ShutdownReport>>>,
+}
+
+impl Gateway {
+    /// Starts everything and waits until every connection is live.
+    ///
+    /// # Errors
+    /// Whatever keeps an exchange from being used: see [`StartError`]. What had been started is
+    /// closed again before this returns.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the start; sockets that were open are dropped.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_in(config, Environment::system()).await
+    }
+
+    /// Starts with another clock, network or randomness than the system's.
+    pub async fn start_in(config: Config, environment: Environment) -> Result<Self, StartError> {
+        start::start(config, environment).await
+    }
+
+    /// Subscribes to the latest trade and quote of one instrument; see
+    /// [`subscribe_with`](Self::subscribe_with) for more.
+    pub fn subscribe(&self, instrument: Instrument) -> Result<Ticks, UnknownInstrument> {
+        self.subscribe_with(&[instrument], Delivery::Conflate)
+    }
+
+    /// Subscribes to several instruments, and chooses what happens when ticks come faster than
+    /// they are read.
+    pub fn subscribe_with(
+        &self,
+        instruments: &[Instrument],
+        delivery: Delivery,
+    ) -> Result<Ticks, UnknownInstrument> {
+        self.inner.router.subscribe(instruments, delivery)
+    }
+
+    /// Places and cancels orders.
+    pub fn orders(&self) -> &Orders {
+        &self.inner.orders
+    }
+
+    /// Every configured instrument with its exchange's rules, in the order of the configuration.
+    pub fn instruments(&self) -> Vec<Arc<InstrumentSpec>> {
+        let exchanges = self.inner.exchanges.iter();
+        let tables = exchanges.filter_map(|exchange| self.inner.symbols.get(&exchange.name));
+        tables.flat_map(|table| table.specs().cloned()).collect()
+    }
+
+    /// The exchange's rules for one instrument.
+    pub fn instrument(&self, instrument: Instrument) -> Option<Arc<InstrumentSpec>> {
+        self.inner.symbols.get(&instrument.exchange())?.spec(instrument).cloned()
+    }
+
+    /// The last trade and quote of every instrument, in order of their names.
+    pub fn last_ticks(&self) -> Vec<LastTick> {
+        self.inner.router.last_ticks()
+    }
+
+    /// What the last run saved, if there was one.
+    pub fn previous_ticks(&self) -> Option<&SavedTicks> {
+        self.inner.previous_ticks.as_ref()
+    }
+
+    /// Every connection as it is now, in the order of the configuration.
+    pub fn connections(&self) -> Vec<ConnectionSnapshot> {
+        let all = self.inner.exchanges.iter().flat_map(|exchange| &exchange.connections);
+        all.map(|connection| connection.snapshot()).collect()
+    }
+
+    /// Follows the phase of the whole gateway.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.inner.phase.subscribe()
+    }
+
+    /// The state directory.
+    pub fn state_directory(&self) -> &StateDirectory {
+        &self.inner.directory
+    }
+
+    /// Shuts down through every phase and reports. Called again, it waits for the same report.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the shutdown.
+    pub async fn shutdown(&self) -> Arc<ShutdownReport> {
+        self.shutdown_because("shutdown()").await
+    }
+
+    /// The same, with the reason that the report gives.
+    pub async fn shutdown_because(&self, trigger: &str) -> Arc<ShutdownReport> {
+        self.inner.begin_shutdown(trigger);
+        wait_for(self.inner.report.subscribe()).await
+    }
+
+    /// Makes a running shutdown give up waiting: cancels that were written may take half a second
+    /// more, state is saved, sockets are dropped. Without a shutdown it starts one.
+    pub fn force(&self) {
+        warn!("the exit is forced");
+        self.inner.force.cancel();
+        self.inner.begin_shutdown("force()");
+    }
+
+    /// Runs until SIGINT or SIGTERM, then shuts down; a second one forces. The handlers are
+    /// installed by this call and stay installed, as the system allows nothing else.
+    ///
+    /// # Errors
+    /// If the handlers cannot be installed.
+    pub async fn run_until_signal(&self) -> std::io::Result<Arc<ShutdownReport>> {
+        self.run_until(std::future::pending::<&str>()).await
+    }
+
+    /// The same, but also ends when `other` does, which gives the reason.
+    pub async fn run_until(
+        &self,
+        other: impl Future<Output = &str>,
+    ) -> std::io::Result<Arc<ShutdownReport>> {
+        let mut signals = Signals::install()?;
+        let already = wait_for(self.inner.report.subscribe());
+        let trigger = tokio::select! {
+            signal = signals.next() => signal,
+            trigger = other => trigger,
+            report = already => return Ok(report),
+        };
+        info!(trigger, "asked to end");
+        let began = tokio::time::Instant::now();
+        let report = self.shutdown_because(trigger);
+        tokio::pin!(report);
+        loop {
+            tokio::select! {
+                biased;
+                report = &mut report => return Ok(report),
+                signal = signals.next() => {
+                    if began.elapsed() >= self.inner.config.shutdown.force_debounce {
+                        warn!(signal, "asked again");
+                        self.force();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cancels, confirms and disconnects one exchange while the others trade on. The report is
+    /// about that exchange alone; nothing is saved by it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the drain.
+    pub async fn drain(&self, exchange: &str) -> Result<Arc<ShutdownReport>, DrainError> {
+        let done = self.inner.begin_drain(exchange)?;
+        Ok(wait_for(done).await)
+    }
+}
+
+async fn wait_for(mut report: watch::Receiver<Option<Arc<ShutdownReport>>>) -> Arc<ShutdownReport> {
+    loop {
+        if let Some(report) = report.borrow_and_update().clone() {
+            return report;
+        }
+        if report.changed().await.is_err() {
+            // The sender lives in the gateway and in the shutdown's own task: it cannot end first.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Inner {
+    fn coordinator(
+        &self,
+        exchanges: Vec<Arc<ExchangeParts>>,
+        scope: Scope,
+        phase: watch::Sender<Phase>,
+        trigger: String,
+    ) -> Coordinator {
+        Coordinator {
+            exchanges,
+            saving: None,
+            phase,
+            config: self.config.shutdown.clone(),
+            clock: Arc::clone(&self.clock),
+            scope,
+            force: self.force.clone(),
+            trigger,
+        }
+    }
+
+    fn begin_shutdown(self: &Arc<Self>, trigger: &str) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut coordinator = self.coordinator(
+            self.exchanges.clone(),
+            self.root.clone(),
+            self.phase.clone(),
+            trigger.to_owned(),
+        );
+        coordinator.saving =
+            Some(Saving { router: Arc::clone(&self.router), directory: self.directory.clone() });
+        let inner = Arc::clone(self);
+        self.root.child("shutdown", Phase::Complete).spawn(async move {
+            let report = coordinator.run().await;
+            inner.journal.close();
+            inner.report.send_replace(Some(Arc::new(report)));
+        });
+    }
+
+    fn begin_drain(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<watch::Receiver<Option<Arc<ShutdownReport>>>, DrainError> {
+        let known = self.exchanges.iter().find(|exchange| exchange.name.as_str() == name);
+        let parts = known.cloned().ok_or_else(|| {
+            let names: Vec<_> = self.exchanges.iter().map(|e| e.name.as_str()).collect();
+            DrainError::UnknownExchange { name: name.to_owned(), known: names.join(", ") }
+        })?;
+        let exchange = parts.name;
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(DrainError::AlreadyStopping { exchange });
+        }
+        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = draining.get(&exchange) {
+            return Ok(done.clone());
+        }
+        let (done, receiver) = watch::channel(None);
+        draining.insert(exchange, receiver.clone());
+        let (phase, _) = watch::channel(Phase::Running);
+        let trigger = format!("drain({exchange})");
+        let coordinator =
+            self.coordinator(vec![Arc::clone(&parts)], parts.scope.clone(), phase, trigger);
+        self.root.child("drain", Phase::Complete).spawn(async move {
+            let report = coordinator.run().await;
+            done.send_replace(Some(Arc::new(report)));
+        });
+        Ok(receiver)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let inner = &self.inner;
+        if inner.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let open: Vec<_> =
+            inner.orders.unfinished().iter().map(|order| order.client_id.to_string()).collect();
+        error!(
+            open_orders = open.len(),
+            orders = open.join(" "),
+            "the gateway was dropped without a shutdown: open orders stay on the exchanges"
+        );
+        inner.root.cancel();
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("phase", &*self.inner.phase.borrow())
+            .finish_non_exhaustive()
+    }
+}

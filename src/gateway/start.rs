@@ -1,0 +1,343 @@
+//! Starting: everything is checked and live before a bot gets the gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Gateway, Inner};
+use crate::config::{Config, ConfigError, ExchangeConfig};
+use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, Role};
+use crate::environment::Environment;
+use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, SymbolTable};
+use crate::market::Router;
+use crate::net::{self, Connector, TlsError};
+use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience};
+use crate::scope::Scope;
+use crate::shutdown::{ExchangeParts, Phase};
+use crate::state::{StateDirectory, StateError};
+use crate::types::{ExchangeName, Instrument};
+
+/// How often the list of instruments is asked for before giving up.
+const LIST_ATTEMPTS: u32 = 3;
+/// The wait after a failed attempt; it doubles.
+const LIST_RETRY: Duration = Duration::from_millis(500);
+/// What connections may take to close after a failed start.
+const UNDO_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a gateway did not start. No order has been sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// TLS cannot be set up.
+    #[error("{exchange}: {source}")]
+    Tls {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// Why not.
+        source: TlsError,
+    },
+    /// The exchange's list of instruments could not be fetched or read.
+    #[error("{exchange}: the list of instruments could not be fetched from {url}: {reason}")]
+    Instruments {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// From where.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The exchange does not trade an instrument of the configuration.
+    #[error(
+        "{exchange} does not trade {}; correct `exchanges.{exchange}.instruments`",
+        join(instruments)
+    )]
+    UnknownInstruments {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// Which instruments.
+        instruments: Vec<Instrument>,
+    },
+    /// Trading is configured without a key.
+    #[error(
+        "{exchange} has no API key: name its variables with `api_key_env` and `api_secret_env`, \
+         or set `trading = false` for market data alone"
+    )]
+    MissingCredentials {
+        /// Which exchange.
+        exchange: ExchangeName,
+    },
+    /// The exchange refused the login or a subscription for good.
+    #[error("{exchange} {connection}: {reason}")]
+    Refused {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// Which of its connections.
+        connection: ConnectionKind,
+        /// In the exchange's words.
+        reason: String,
+    },
+    /// A connection was not live in time.
+    #[error("{exchange} {connection} was not live within {limit_ms} ms: {reason}")]
+    NotLive {
+        /// Which exchange.
+        exchange: ExchangeName,
+        /// Which of its connections.
+        connection: ConnectionKind,
+        /// The limit: the connect and ready timeouts together.
+        limit_ms: u128,
+        /// How the last attempt ended.
+        reason: String,
+    },
+}
+
+fn join(instruments: &[Instrument]) -> String {
+    instruments.iter().map(|instrument| instrument.pair()).collect::<Vec<_>>().join(", ")
+}
+
+/// An exchange before its connections are started.
+struct Prepared {
+    config: ExchangeConfig,
+    adapter: Arc<dyn Adapter>,
+    connector: Arc<dyn Connector>,
+    symbols: Arc<SymbolTable>,
+}
+
+pub(super) async fn start(config: Config, environment: Environment) -> Result<Gateway, StartError> {
+    config.validate()?;
+    let directory = StateDirectory::open(&config.gateway.state_dir)?;
+    let previous_ticks = directory.load_last_ticks()?;
+    for exchange in config.exchanges.iter().filter(|e| e.trading && e.credentials.is_none()) {
+        return Err(StartError::MissingCredentials { exchange: exchange.name });
+    }
+    let preparing = config.exchanges.iter().map(|exchange| prepare(exchange, &environment));
+    let prepared = futures::future::try_join_all(preparing).await?;
+
+    let clock = Arc::clone(&environment.clock);
+    let root = Scope::root("gateway");
+    let journal = Journal::new(config.orders.updates_backlog);
+    let ids = Arc::new(IdGenerator::new(&config.gateway.order_tag, clock.now()));
+    let all = prepared.iter().flat_map(|exchange| exchange.symbols.instruments().to_vec());
+    let router = Arc::new(Router::new(all));
+    let mut random = environment.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+
+    info!(target: "exchange_gateway::gateway", exchanges = prepared.len(), "gateway started");
+    let mut exchanges = Vec::new();
+    let mut symbols = BTreeMap::new();
+    for exchange in prepared {
+        symbols.insert(exchange.config.name, Arc::clone(&exchange.symbols));
+        let desk = Arc::new(Desk::new(DeskSettings {
+            exchange: exchange.config.name,
+            trading: exchange.config.trading,
+            patience: patience(&config),
+            queue: config.orders.queue,
+            symbols: Arc::clone(&exchange.symbols),
+            ids: Arc::clone(&ids),
+            journal: Arc::clone(&journal),
+            clock: Arc::clone(&clock),
+        }));
+        let parts = launch(exchange, desk, &root, &router, &environment, &mut random);
+        exchanges.push(Arc::new(parts));
+    }
+    let started = all_live(&exchanges, &config).await;
+    if let Err(problem) = started {
+        undo(&root, &exchanges).await;
+        return Err(problem);
+    }
+
+    let desks = exchanges.iter().map(|e| (e.name, Arc::clone(&e.desk))).collect();
+    let inner = Inner {
+        orders: Orders::new(desks, Arc::clone(&journal)),
+        config,
+        clock,
+        root,
+        router,
+        journal,
+        exchanges,
+        symbols,
+        directory,
+        previous_ticks,
+        phase: watch::channel(Phase::Running).0,
+        force: CancellationToken::new(),
+        stopping: AtomicBool::new(false),
+        draining: std::sync::Mutex::default(),
+        report: watch::channel(None).0,
+    };
+    Ok(Gateway { inner: Arc::new(inner) })
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        acknowledgement: config.orders.ack_timeout,
+        query: config.orders.query_retry,
+        cancel: config.shutdown.cancel_retry,
+        closed_kept: config.orders.closed_kept,
+    }
+}
+
+async fn prepare(
+    config: &ExchangeConfig,
+    environment: &Environment,
+) -> Result<Prepared, StartError> {
+    let exchange = config.name;
+    let connector = (environment.connector)(config.ca_file.as_deref())
+        .map_err(|source| StartError::Tls { exchange, source })?;
+    let adapter = config.adapter.build(config.setup());
+    let wanted = &config.instruments;
+    let request = adapter.instruments_request(wanted);
+    let failed =
+        |reason: String| StartError::Instruments { exchange, url: request.url.to_string(), reason };
+    let mut attempt = 0;
+    let response = loop {
+        attempt += 1;
+        let limit = config.connection.connect_timeout;
+        let problem = match net::request(connector.as_ref(), request.clone(), limit).await {
+            Ok(response) if response.status == 200 => break response,
+            Ok(response) => {
+                let words: String = response.body.chars().take(300).collect();
+                format!("HTTP status {}: {words}", response.status)
+            }
+            Err(problem) => problem.to_string(),
+        };
+        if attempt == LIST_ATTEMPTS {
+            return Err(failed(problem));
+        }
+        warn!(%exchange, problem, attempt, "the list of instruments could not be fetched");
+        tokio::time::sleep(LIST_RETRY * 2_u32.pow(attempt - 1)).await;
+    };
+    let specs = adapter
+        .read_instruments(&response, wanted)
+        .map_err(|problem| failed(problem.to_string()))?;
+    let symbols = SymbolTable::new(specs);
+    let unknown: Vec<_> = wanted.iter().copied().filter(|i| symbols.symbol(*i).is_none()).collect();
+    if !unknown.is_empty() {
+        return Err(StartError::UnknownInstruments { exchange, instruments: unknown });
+    }
+    if config.trading && adapter.dead_mans_switch() == DeadMansSwitch::None {
+        info!(%exchange, "no dead-man's switch: orders stay open if this process dies");
+    }
+    Ok(Prepared { config: config.clone(), adapter, connector, symbols: Arc::new(symbols) })
+}
+
+/// Starts the tasks of one exchange.
+fn launch(
+    prepared: Prepared,
+    desk: Arc<Desk>,
+    root: &Scope,
+    router: &Arc<Router>,
+    environment: &Environment,
+    random: &mut fastrand::Rng,
+) -> ExchangeParts {
+    let name = prepared.config.name;
+    let scope = root.child(name.as_str(), Phase::Complete);
+    let cut = CancellationToken::new();
+
+    let watch = scope.child("orders", Phase::Disconnect);
+    let swept = Arc::clone(&desk);
+    let sweeper = watch.clone();
+    watch.spawn(async move {
+        tokio::select! {
+            biased;
+            () = sweeper.cancelled() => {}
+            () = swept.sweep() => {}
+        }
+    });
+
+    let feed = scope.child("feed", Phase::SaveState);
+    let mut roles = vec![Role::Market { router: Arc::clone(router), feed }];
+    if prepared.config.trading {
+        roles.push(Role::Trading { desk: Arc::clone(&desk) });
+    }
+    let mut connections = Vec::new();
+    for role in roles {
+        let scope = scope.child(role.kind().as_str(), Phase::Disconnect);
+        let record = Arc::new(ConnectionRecord::new(name, role.kind()));
+        connections.push(Arc::clone(&record));
+        let driver = Driver {
+            exchange: name,
+            adapter: Arc::clone(&prepared.adapter),
+            symbols: Arc::clone(&prepared.symbols),
+            config: prepared.config.connection.clone(),
+            connector: Arc::clone(&prepared.connector),
+            clock: Arc::clone(&environment.clock),
+            scope: scope.clone(),
+            cut: cut.clone(),
+            role,
+            record,
+            random: random.fork(),
+        };
+        scope.spawn(driver.run());
+    }
+    ExchangeParts { name, scope, desk, connections, cut }
+}
+
+async fn all_live(exchanges: &[Arc<ExchangeParts>], config: &Config) -> Result<(), StartError> {
+    for exchange in exchanges {
+        let of = config.exchanges.iter().find(|e| e.name == exchange.name);
+        let settings = of.map_or(&config.connection, |found| &found.connection);
+        let limit = settings.connect_timeout + settings.ready_timeout;
+        let deadline = Instant::now() + limit;
+        for connection in &exchange.connections {
+            becomes_live(exchange.name, connection, deadline, limit).await?;
+        }
+        if exchange.connections.len() > 1
+            && timeout_at(deadline, exchange.desk.open()).await.is_err()
+        {
+            return Err(StartError::NotLive {
+                exchange: exchange.name,
+                connection: ConnectionKind::Trading,
+                limit_ms: limit.as_millis(),
+                reason: "its orders could not be compared with the exchange's".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn becomes_live(
+    exchange: ExchangeName,
+    record: &ConnectionRecord,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<(), StartError> {
+    let connection = record.kind();
+    let mut status = record.watch();
+    let mut reason = "still connecting".to_owned();
+    loop {
+        match &*status.borrow_and_update() {
+            ConnectionStatus::Live => return Ok(()),
+            ConnectionStatus::Failed { reason } => {
+                let reason = reason.clone();
+                return Err(StartError::Refused { exchange, connection, reason });
+            }
+            ConnectionStatus::Waiting { reason: ended } => reason.clone_from(ended),
+            _ => {}
+        }
+        if timeout_at(deadline, status.changed()).await.is_err() {
+            let limit_ms = limit.as_millis();
+            return Err(StartError::NotLive { exchange, connection, limit_ms, reason });
+        }
+    }
+}
+
+/// Closes what was started.
+async fn undo(root: &Scope, exchanges: &[Arc<ExchangeParts>]) {
+    root.cancel();
+    if timeout(UNDO_LIMIT, root.join()).await.is_err() {
+        for exchange in exchanges {
+            exchange.cut.cancel();
+        }
+        root.join().await;
+    }
+}

@@ -1,0 +1,320 @@
+//! Walks one exchange, or the whole gateway, through the phases of a shutdown.
+//!
+//! Nothing here sleeps: a phase ends when its work is done, or at its limit. What fails is kept for
+//! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::budget::Budget;
+use super::{
+    ExchangeReport, Failure, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport,
+    Stage, StateReport,
+};
+use crate::clock::Clock;
+use crate::config::ShutdownConfig;
+use crate::connection::{ConnectionRecord, StageDetails, log_stage};
+use crate::market::Router;
+use crate::orders::Desk;
+use crate::scope::Scope;
+use crate::state::{SavedTicks, StateDirectory};
+use crate::types::ExchangeName;
+
+/// What a phase may still take once the operator forces the exit.
+const FORCED_LIMIT: Duration = Duration::from_millis(500);
+/// What dropped sockets and their tasks may take to end.
+const CUT_LIMIT: Duration = Duration::from_millis(500);
+
+/// The running parts of one exchange.
+pub(crate) struct ExchangeParts {
+    pub(crate) name: ExchangeName,
+    pub(crate) scope: Scope,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) connections: Vec<Arc<ConnectionRecord>>,
+    /// Cancelled to drop the sockets without waiting.
+    pub(crate) cut: CancellationToken,
+}
+
+/// What is saved when the whole gateway stops; a drain of one exchange saves nothing.
+pub(crate) struct Saving {
+    pub(crate) router: Arc<Router>,
+    pub(crate) directory: StateDirectory,
+}
+
+pub(crate) struct Coordinator {
+    pub(crate) exchanges: Vec<Arc<ExchangeParts>>,
+    pub(crate) saving: Option<Saving>,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) config: ShutdownConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The scope whose failures the report lists.
+    pub(crate) scope: Scope,
+    /// Cancelled when the operator forces the exit.
+    pub(crate) force: CancellationToken,
+    pub(crate) trigger: String,
+}
+
+impl Coordinator {
+    /// Runs every phase and reports.
+    pub(crate) async fn run(self) -> ShutdownReport {
+        let began = Instant::now();
+        let started = self.clock.now();
+        let budget = Budget::new(&self.config, began);
+        info!(trigger = self.trigger, "shutdown begins");
+        for connection in self.exchanges.iter().flat_map(|exchange| &exchange.connections) {
+            connection.begin(began);
+        }
+        let mut state = StateReport::default();
+        let mut phases = Vec::new();
+        for phase in Phase::WORKING {
+            self.enter(phase);
+            let report = match phase {
+                Phase::StopNewOrders => self.timed(phase, &budget, self.stop_intake(began)).await,
+                Phase::CancelPending => self.timed(phase, &budget, self.cancel(began)).await,
+                Phase::SaveState => self.timed(phase, &budget, self.save(&mut state)).await,
+                Phase::Disconnect => self.timed(phase, &budget, self.disconnect()).await,
+                // Positions are kept: closing them is a policy that nobody has asked for yet.
+                _ => self.timed(phase, &budget, std::future::ready(())).await,
+            };
+            match phase {
+                Phase::StopNewOrders if report.ended != PhaseEnd::Done => {
+                    self.scope.fail("orders were still being written when their phase ended");
+                }
+                Phase::CancelPending => self.name_unconfirmed(began),
+                Phase::SaveState if report.ended != PhaseEnd::Done && self.saving.is_some() => {
+                    state.error.get_or_insert_with(|| "saving took too long".to_owned());
+                }
+                Phase::Disconnect => self.cut_the_rest().await,
+                _ => {}
+            }
+            phases.push(report);
+        }
+        for exchange in &self.exchanges {
+            exchange.desk.abandon_waiters();
+        }
+        let report = self.report(started, began, phases, state);
+        self.enter(Phase::Complete);
+        let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
+        info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");
+        report
+    }
+
+    fn enter(&self, phase: Phase) {
+        for exchange in &self.exchanges {
+            if phase < Phase::Complete {
+                exchange.desk.close_gate(phase);
+            }
+            exchange.scope.enter(phase);
+        }
+        self.phase.send_replace(phase);
+    }
+
+    /// Runs the work of a phase within its limit.
+    async fn timed(
+        &self,
+        phase: Phase,
+        budget: &Budget,
+        work: impl Future<Output = ()>,
+    ) -> PhaseReport {
+        let began = Instant::now();
+        let limit = budget.allow(phase, began);
+        let limited = async {
+            tokio::select! {
+                () = sleep(limit) => PhaseEnd::TimedOut,
+                () = self.force.cancelled() => {
+                    sleep(FORCED_LIMIT.min(limit)).await;
+                    PhaseEnd::Forced
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = work => PhaseEnd::Done,
+            ended = limited => ended,
+        };
+        let report = PhaseReport {
+            phase,
+            budget_ms: millis(limit),
+            used_ms: millis(began.elapsed()),
+            ended,
+        };
+        let (budget_ms, used_ms) = (report.budget_ms, report.used_ms);
+        if ended == PhaseEnd::Done {
+            info!(%phase, budget_ms, used_ms, "phase done");
+        } else {
+            warn!(%phase, budget_ms, used_ms, ?ended, "phase ended before its work was done");
+        }
+        report
+    }
+
+    async fn stop_intake(&self, began: Instant) {
+        join_all(self.exchanges.iter().map(|exchange| async move {
+            exchange.desk.gate_drained().await;
+            stage(exchange, Stage::IntakeStopped, began, &StageDetails::default());
+        }))
+        .await;
+    }
+
+    async fn cancel(&self, began: Instant) {
+        join_all(self.exchanges.iter().map(|exchange| async move {
+            let count = exchange.desk.cancel_all();
+            let sent = async {
+                exchange.desk.cancels_written().await;
+                let details = StageDetails { count: Some(count), ..StageDetails::default() };
+                stage(exchange, Stage::CancelsSent, began, &details);
+            };
+            futures::future::join(sent, exchange.desk.flat()).await;
+        }))
+        .await;
+    }
+
+    /// Logs how the cancels ended, and every order whose cancel was not confirmed.
+    fn name_unconfirmed(&self, began: Instant) {
+        for exchange in &self.exchanges {
+            let orders = exchange.desk.order_reports();
+            let cancelled = orders.iter().filter(|order| order.cancel_attempts > 0);
+            let left: Vec<&OrderReport> =
+                orders.iter().filter(|order| order.fate.is_left()).collect();
+            let count = cancelled.filter(|order| !order.fate.is_left()).count();
+            let details = StageDetails {
+                count: Some(count),
+                unconfirmed: Some(left.len()),
+                ..StageDetails::default()
+            };
+            stage(exchange, Stage::CancelsConfirmed, began, &details);
+            for order in left {
+                let reason = order.reason.as_deref();
+                error!(
+                    target: "exchange_gateway::order",
+                    exchange = %exchange.name, order = %order.client_id, reason,
+                    "cancel not confirmed"
+                );
+            }
+        }
+    }
+
+    async fn save(&self, state: &mut StateReport) {
+        let Some(saving) = &self.saving else { return };
+        saving.router.freeze();
+        state.directory = saving.directory.path().display().to_string();
+        let ticks = saving.router.last_ticks();
+        state.last_ticks = ticks.iter().filter(|t| t.trade.is_some() || t.quote.is_some()).count();
+        let saved = SavedTicks { saved: self.clock.now(), ticks };
+        let directory = saving.directory.clone();
+        let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
+        match written {
+            Ok(Ok(())) => state.saved = true,
+            Ok(Err(problem)) => state.error = Some(problem.to_string()),
+            Err(problem) => state.error = Some(format!("saving failed: {problem}")),
+        }
+        if let Some(problem) = &state.error {
+            self.scope.fail(format!("state not saved: {problem}"));
+        }
+    }
+
+    async fn disconnect(&self) {
+        if self.force.is_cancelled() {
+            self.cut();
+        }
+        let forced = async {
+            self.force.cancelled().await;
+            self.cut();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = join_all(self.exchanges.iter().map(|exchange| exchange.scope.join())) => {}
+            () = forced => {}
+        }
+    }
+
+    fn cut(&self) {
+        for exchange in &self.exchanges {
+            exchange.cut.cancel();
+        }
+    }
+
+    /// Whatever has not ended is dropped; a task that does not end even so is a failure.
+    async fn cut_the_rest(&self) {
+        for exchange in &self.exchanges {
+            exchange.cut.cancel();
+            if timeout(CUT_LIMIT, exchange.scope.join()).await.is_err() {
+                exchange.scope.fail(format!("{} tasks did not end", exchange.scope.running()));
+            }
+        }
+    }
+
+    fn report(
+        &self,
+        started: crate::types::Timestamp,
+        began: Instant,
+        phases: Vec<PhaseReport>,
+        state: StateReport,
+    ) -> ShutdownReport {
+        let exchanges: Vec<_> = self
+            .exchanges
+            .iter()
+            .map(|exchange| ExchangeReport {
+                exchange: exchange.name,
+                orders: exchange.desk.order_reports(),
+                foreign_orders: exchange.desk.foreign_orders() as u64,
+                connections: exchange.connections.iter().map(|c| c.report()).collect(),
+            })
+            .collect();
+        let mut report = ShutdownReport {
+            outcome: Outcome::Clean,
+            trigger: self.trigger.clone(),
+            started,
+            elapsed_ms: millis(began.elapsed()),
+            phases,
+            exchanges,
+            state,
+            failures: self.failures(),
+        };
+        report.outcome = self.verdict(&report);
+        report
+    }
+
+    /// The failures of this scope and of those below it.
+    fn failures(&self) -> Vec<Failure> {
+        let mut failures = self.scope.failures();
+        failures.retain(|failure| failure.scope.starts_with(self.scope.name()));
+        failures
+    }
+
+    /// The worst that is true, because that is what the operator must act on.
+    fn verdict(&self, report: &ShutdownReport) -> Outcome {
+        let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
+        let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
+        if report.orders_left().next().is_some() {
+            Outcome::OrdersLeft
+        } else if self.saving.is_some() && !report.state.saved {
+            Outcome::StateNotSaved
+        } else if self.force.is_cancelled() || ended(PhaseEnd::Forced) {
+            Outcome::OperatorForced
+        } else if ended(PhaseEnd::TimedOut) && report.elapsed_ms >= millis(self.config.deadline) {
+            Outcome::DeadlineForced
+        } else if ended(PhaseEnd::TimedOut)
+            || !report.failures.is_empty()
+            || connections().any(|connection| !connection.closed_in_order)
+        {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        }
+    }
+}
+
+fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &StageDetails<'_>) {
+    log_stage(exchange.name, "orders", stage, began, details);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
