@@ -41,7 +41,8 @@ pub(crate) struct Kraken {
     pub(crate) switch: Option<Instant>,
     pub(crate) full_reports: bool,
     pub(crate) amendments: u64,
-    pub(crate) last_nonce: u64,
+    /// The last nonce of REST, by its length.
+    pub(crate) last_nonces: BTreeMap<usize, u64>,
     tokens_issued: u64,
     heartbeat: Duration,
     idle_timeout: Duration,
@@ -57,7 +58,7 @@ impl Kraken {
             switch: None,
             full_reports: config.kraken_full_reports,
             amendments: 0,
-            last_nonce: 0,
+            last_nonces: BTreeMap::new(),
             tokens_issued: 0,
             heartbeat: config.heartbeat.unwrap_or(HEARTBEAT_EVERY),
             idle_timeout: config.idle_timeout.unwrap_or(IDLE_TIMEOUT),

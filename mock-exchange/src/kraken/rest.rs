@@ -125,13 +125,15 @@ impl Kraken {
         if !signature_matches(secret, path, nonce, body, request.header("API-Sign")) {
             return Err("EAPI:Invalid signature".into());
         }
-        match nonce.parse::<u64>() {
-            Ok(nonce) if nonce > self.last_nonce => {
-                self.last_nonce = nonce;
-                Ok(())
-            }
-            _ => Err("EAPI:Invalid nonce".into()),
+        // The venue wants a nonce that grows for each key. All clients share the mock's one key
+        // and count in different units, so here it has to grow among those of its length.
+        let Ok(number) = nonce.parse::<u64>() else { return Err("EAPI:Invalid nonce".into()) };
+        let last = self.last_nonces.entry(nonce.len()).or_default();
+        if number <= *last {
+            return Err("EAPI:Invalid nonce".into());
         }
+        *last = number;
+        Ok(())
     }
 
     fn rest_cancel(&mut self, state: &mut VenueState, params: &Params, ack: &mut Ack) -> Answer {

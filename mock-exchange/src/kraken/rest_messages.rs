@@ -75,11 +75,10 @@ pub(crate) struct RestOrder {
 /// Builds the REST form of an order; `fills` are those of this order.
 pub(crate) fn order(order: &Order, instrument: &Instrument, fills: &[&Fill]) -> RestOrder {
     let pair = pair_name(instrument);
-    let limit = order.price.map_or_else(|| "0".to_owned(), |price| price.to_string());
-    let at = match order.price {
-        Some(price) => format!("limit {price}"),
-        None => "market".to_owned(),
-    };
+    let decimals = instrument.price_decimals();
+    let price = order.price.map(|price| Number::with_decimals(price, decimals).0.to_string());
+    let at = price.as_ref().map_or_else(|| "market".to_owned(), |price| format!("limit {price}"));
+    let limit = price.unwrap_or_else(|| "0".to_owned());
     let side = side_text(order.side);
     let is_open = order.status.is_open();
     let fee: Decimal = fills.iter().map(|fill| fill.fee).sum();
