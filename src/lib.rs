@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod exchange;
+pub mod observe;
 pub mod shutdown;
 pub mod types;
 

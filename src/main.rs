@@ -1,2 +1,9 @@
-//! placeholder
-fn main() {}
+//! The `exchange-gateway` program.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,167 @@
+//! What the program takes on its command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use exchange_gateway::exchange::{AdapterKind, ConnectionKind};
+
+const LONG_ABOUT: &str = "\
+Keeps WebSocket connections to several exchanges, routes ticks and orders between them and trading
+bots, and closes cleanly: at exit, every order is confirmed closed by its exchange or named in the
+report.
+
+Stop it with Ctrl-C or SIGTERM. A second signal forces the exit.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  exchange-gateway check --config gateway.toml
+  exchange-gateway inspect gateway.log
+  exchange-gateway decode --exchange kraken --connection market recorded.jsonl | jq .price
+
+Exit codes of a shutdown:
+   0  every order confirmed closed, state saved, every connection closed in order
+  10  orders and state are safe, but something else failed
+  11  the deadline ended it
+  12  the operator forced it with a second signal
+  13  an order is left open or unknown; it is named in the report
+  14  state could not be saved
+Others:
+   1  `inspect` found something missing, `decode` met an unreadable message
+   2  wrong usage, a faulty configuration, an unreadable file";
+
+#[derive(Debug, Parser)]
+#[command(name = "exchange-gateway", version, about = "A WebSocket gateway to several exchanges \
+    that closes cleanly and reports the truth", long_about = LONG_ABOUT, after_help = AFTER_HELP,
+    max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(CheckArgs),
+    Inspect(InspectArgs),
+    Decode(DecodeArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Check a configuration and show its effective values
+///
+/// Prints every fault at once, each with file, line, column, key and remedy, and exits 2; or
+/// prints every effective value as TOML, with secrets shown as <redacted>, and exits 0. Warnings
+/// go to the standard error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+const INSPECT_HELP: &str = "\
+Examples:
+  exchange-gateway inspect gateway-state/demo/gateway.log
+  exchange-gateway inspect --json gateway.log | jq '.missing'
+
+Exit codes: 0 nothing is missing, 1 something is, 2 the file is unreadable or has no shutdown in it.";
+
+/// Show the disconnect stages of a JSON log, and what is missing
+///
+/// Reads a log written with --log and prints, for each exchange and connection, when each stage of
+/// the disconnect happened, and points out what is missing: a close that was never answered, a
+/// cancel that was never confirmed, a stage that is absent. Broken lines are reported and skipped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = INSPECT_HELP)]
+pub(crate) struct InspectArgs {
+    /// The JSON log, or - for the standard input
+    #[arg(value_name = "LOG")]
+    pub(crate) log: PathBuf,
+    /// Print one JSON object a run instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show every run of the log, not only the last
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+const DECODE_HELP: &str = "\
+Every line of the output is one JSON object. Numbers of money are text, times are RFC 3339.
+  event         trade | quote | order | fill | ack | reject | heartbeat | ignored | error
+  file, line    where the message begins
+  instrument    such as kraken:BTC-USD, guessed from the symbol
+  exchange_time when the exchange says it happened
+  trade         price, quantity, taker_side, trade_id
+  quote         bid, bid_quantity, ask, ask_quantity
+  order         status (open, partially_filled, filled, canceled, rejected, expired, not_found,
+                outcome_unknown), cumulative (filled in all), reason
+  fill          fill_id, price, quantity, fee {asset, amount}, liquidity, cumulative, completes
+  ack           of (order, cancel, or the request acknowledged)
+  reject        of (order, cancel, query, connection, or the request refused), code, reason
+  order, fill, ack and reject carry client_id, exchange_id and request_id where the message does.
+  ignored       what: well formed, and no tick or order in it
+  error         reason: not readable; the exit code is then 1
+
+Examples:
+  exchange-gateway decode --exchange binance --connection trading executionReport.json
+  tail -f frames.jsonl | exchange-gateway decode --exchange kraken --connection market -";
+
+/// Decode recorded messages of an exchange into normalised events
+///
+/// A file holds JSON documents: one pretty-printed over several lines, or one a line. Each message
+/// is read by a fresh session of the exchange's adapter, exactly as the gateway would read it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = DECODE_HELP)]
+pub(crate) struct DecodeArgs {
+    /// Whose messages they are
+    #[arg(long, short, value_name = "EXCHANGE", value_parser = adapter_parser())]
+    pub(crate) exchange: AdapterKind,
+    /// Which connection they came from
+    #[arg(long, short)]
+    pub(crate) connection: Connection,
+    /// Files of messages, or - for the standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Connection {
+    /// Public market data
+    Market,
+    /// Orders and the private stream of their updates
+    Trading,
+}
+
+impl From<Connection> for ConnectionKind {
+    fn from(connection: Connection) -> Self {
+        match connection {
+            Connection::Market => Self::Market,
+            Connection::Trading => Self::Trading,
+        }
+    }
+}
+
+/// The names of the adapters, read as adapters; `--help` lists them.
+fn adapter_parser() -> impl clap::builder::TypedValueParser<Value = AdapterKind> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(AdapterKind::ALL.iter().map(|kind| kind.as_str()))
+        .try_map(|name| AdapterKind::from_name(&name).ok_or_else(|| format!("no adapter `{name}`")))
+}
+
+/// Print a completion script for a shell
+///
+/// For example: exchange-gateway completions bash > ~/.local/share/bash-completion/completions/exchange-gateway
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

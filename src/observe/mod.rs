@@ -1,0 +1,8 @@
+//! What the gateway lets others see of itself, and how it is read back.
+
+mod inspect;
+
+pub use inspect::{
+    BrokenLine, ConnectionTimeline, ExchangeTimeline, Inspector, OrderLeft, Run, Shutdown,
+    StageEntry,
+};
