@@ -50,6 +50,9 @@ pub struct VenueConfig {
     /// How long the server waits for a sign of life before it drops a connection (60 s on both
     /// exchanges); `None` takes the exchange's own.
     pub idle_timeout: Option<Duration>,
+    /// How long a connection may live before the server closes it; `None` takes the exchange's
+    /// own (24 h on Binance, no limit on Kraken).
+    pub lifetime: Option<Duration>,
     /// How long the server waits for the client's close frame after its own. Default 2 s.
     pub close_timeout: Duration,
     /// Frames queued for one connection before market data is dropped for it. Default 65 536.
@@ -72,6 +75,7 @@ impl Default for VenueConfig {
             limits: Limits::Real,
             heartbeat: None,
             idle_timeout: None,
+            lifetime: None,
             close_timeout: Duration::from_secs(2),
             queue_frames: 65_536,
             history: 200_000,

@@ -45,6 +45,8 @@ pub(crate) struct ConnectionRules {
     /// After this long without an outgoing message the heartbeat text is sent, if one was set
     /// with `VenueState::set_heartbeat`.
     pub(crate) heartbeat_every: Option<Duration>,
+    /// After this long the server closes the connection.
+    pub(crate) lifetime: Option<Duration>,
     /// More incoming messages (text, ping, pong) within a second are answered with close 1008.
     pub(crate) messages_per_second: Option<u32>,
 }

@@ -85,9 +85,10 @@ impl Recording {
         for line in self.lines {
             let at = Duration::from_millis(line.at_ms).div_f64(self.speed);
             sleep_until(start + at).await;
-            match shared.venue(&line.exchange) {
-                Some(venue) => venue.shared.replay(&line.stream, line.message.get()),
-                None => tracing::debug!(exchange = line.exchange, "replayed exchange not running"),
+            if let Some(venue) = shared.venue(&line.exchange) {
+                venue.shared.replay(&line.stream, line.message.get());
+            } else {
+                tracing::debug!(exchange = line.exchange, "the replayed exchange does not run");
             }
         }
         tracing::info!(messages = count, "the recording was played");

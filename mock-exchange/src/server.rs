@@ -1,7 +1,7 @@
 //! The accept loop: HTTP and WebSocket on one port.
 
-use std::convert::Infallible;
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -57,6 +57,7 @@ async fn serve<S: ByteStream>(venue: Arc<VenueShared>, stream: S) {
     let connection = http1::Builder::new().serve_connection(io, service).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
+        biased;
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -71,7 +72,7 @@ async fn serve<S: ByteStream>(venue: Arc<VenueShared>, stream: S) {
 async fn respond<S: ByteStream>(
     venue: Arc<VenueShared>,
     request: Request<Incoming>,
-) -> Result<Response<HttpBody>, Infallible> {
+) -> io::Result<Response<HttpBody>> {
     if venue.refusing() == Some(Refusal::Http503) {
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"));
     }
@@ -101,10 +102,14 @@ async fn respond<S: ByteStream>(
     match answer.ack {
         Ack::Send => {}
         Ack::Delay(delay) => sleep(delay).await,
-        Ack::Lose => tokio::select! {
-            () = venue.stop.cancelled() => {}
-            () = pending() => {}
-        },
+        Ack::Lose => {
+            tokio::select! {
+                biased;
+                () = venue.stop.cancelled() => {}
+                () = pending() => {}
+            }
+            return Err(io::Error::other("a fault lost the answer"));
+        }
     }
     if !latency.is_zero() {
         sleep(latency).await;
@@ -140,13 +145,14 @@ fn upgrade<S: ByteStream>(
     let upgrade = Upgrade { path, query };
     venue.tasks.spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => match upgraded.downcast::<TokioIo<FaultStream<S>>>() {
-                Ok(parts) => {
+            Ok(upgraded) => {
+                if let Ok(parts) = upgraded.downcast::<TokioIo<FaultStream<S>>>() {
                     let stream = parts.io.into_inner();
                     websocket(serving, stream, parts.read_buf, upgrade, kind).await;
+                } else {
+                    tracing::error!("the upgraded stream is not the accepted one");
                 }
-                Err(_) => tracing::error!("the upgraded stream is not the accepted one"),
-            },
+            }
             Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
         }
     });
@@ -175,7 +181,7 @@ async fn websocket<S: ByteStream>(
         WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let (peer, rules) = venue.connect(&upgrade, kind);
     let mut guard = Registered { venue: venue.clone(), id: peer.id, ended: Ended::default() };
-    guard.ended = Driver::new(socket, peer, venue.clone(), rules).run(venue.stop.clone()).await;
+    guard.ended = Driver::new(socket, peer, venue.clone(), rules).run().await;
 }
 
 /// Takes a connection out of the venue, also when its task is dropped.

@@ -1,5 +1,7 @@
 //! Orders and events in Binance's words. Written by hand, because clients read some answers by
-//! key order.
+//! key order. Writing to a string cannot fail, so the results of `write!` are dropped.
+
+use std::fmt::Write;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -94,15 +96,16 @@ pub(super) fn placed(
     );
     if detail != Detail::Ack {
         text.push_str(&amounts(order));
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             r#","status":"{}","timeInForce":"{}","type":"{}","side":"{}","workingTime":{created},"selfTradePreventionMode":"NONE""#,
             status(order.status),
             time_in_force(order),
             kind(order),
             side(order.side),
-        ));
+        );
         if order.status == OrderStatus::Expired {
-            text.push_str(&format!(r#","expiryReason":"{}""#, expiry_reason(order)));
+            let _ = write!(text, r#","expiryReason":"{}""#, expiry_reason(order));
         }
     }
     if detail == Detail::Full {
@@ -114,7 +117,7 @@ pub(super) fn placed(
                 )
             })
             .collect();
-        text.push_str(&format!(r#","fills":[{}]"#, fills.join(",")));
+        let _ = write!(text, r#","fills":[{}]"#, fills.join(","));
     }
     text.push('}');
     text
@@ -239,7 +242,7 @@ pub(super) fn execution_report(
         order.quote_quantity,
     );
     if matches!(change, OrderChange::Expired) {
-        text.push_str(&format!(r#","eR":"{}""#, expiry_reason(order)));
+        let _ = write!(text, r#","eR":"{}""#, expiry_reason(order));
     }
     text.push('}');
     text

@@ -37,6 +37,8 @@ const NOTIONAL_MAX: Decimal = Decimal::from_parts(900_000_000, 0, 0, false, 0);
 /// The server's pause between pings, and how long it waits for a pong.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection lives.
+const LIFETIME: Duration = Duration::from_secs(86_400);
 /// Messages a second that a stream connection may send.
 const MESSAGES_PER_SECOND: u32 = 5;
 
@@ -121,6 +123,7 @@ impl Protocol for Binance {
         let mut rules = ConnectionRules {
             ping_every: Some(state.config.heartbeat.unwrap_or(PING_EVERY)),
             pong_timeout: Some(state.config.idle_timeout.unwrap_or(PONG_TIMEOUT)),
+            lifetime: Some(LIFETIME),
             ..ConnectionRules::default()
         };
         if upgrade.path == "/ws-api/v3" {

@@ -165,29 +165,29 @@ pub(super) fn day_ticker(
 ) -> Result<String, ApiError> {
     let (open, close) = window(state, unit);
     one_or_many(state, params, |id| {
-        let stats = state.engine.stats(id);
+        let day = state.engine.stats(id);
         let quote = state.engine.book(id).quote();
         format!(
             r#"{{"symbol":"{}","priceChange":"{:.8}","priceChangePercent":"{:.3}","weightedAvgPrice":"{:.8}","prevClosePrice":"{:.8}","lastPrice":"{:.8}","lastQty":"{:.8}","bidPrice":"{:.8}","bidQty":"{:.8}","askPrice":"{:.8}","askQty":"{:.8}","openPrice":"{:.8}","highPrice":"{:.8}","lowPrice":"{:.8}","volume":"{:.8}","quoteVolume":"{:.8}","openTime":{open},"closeTime":{close},"firstId":{},"lastId":{},"count":{}}}"#,
             state.instruments[id].symbol,
-            stats.change(),
-            stats.change_percent(),
-            stats.vwap(),
-            stats.open,
-            stats.last,
-            stats.last_quantity,
+            day.change(),
+            day.change_percent(),
+            day.vwap(),
+            day.open,
+            day.last,
+            day.last_quantity,
             quote.bid,
             quote.bid_quantity,
             quote.ask,
             quote.ask_quantity,
-            stats.open,
-            stats.high,
-            stats.low,
-            stats.volume,
-            stats.quote_volume,
-            stats.first_trade_id,
-            stats.last_trade_id,
-            stats.trades,
+            day.open,
+            day.high,
+            day.low,
+            day.volume,
+            day.quote_volume,
+            day.first_trade_id,
+            day.last_trade_id,
+            day.trades,
         )
     })
 }
@@ -195,52 +195,52 @@ pub(super) fn day_ticker(
 /// Begin and end of the last day.
 fn window(state: &VenueState, unit: TimeUnit) -> (i64, i64) {
     let now = state.now();
-    let day = std::time::Duration::from_secs(86_400);
-    (unit.of(now.saturating_sub(day).unwrap_or(now)), unit.of(now))
+    let length = std::time::Duration::from_secs(86_400);
+    (unit.of(now.saturating_sub(length).unwrap_or(now)), unit.of(now))
 }
 
 /// The `@ticker` event.
 pub(super) fn ticker_event(state: &VenueState, id: InstrumentId, unit: TimeUnit) -> String {
-    let stats = state.engine.stats(id);
+    let day = state.engine.stats(id);
     let quote = state.engine.book(id).quote();
     let (open, close) = window(state, unit);
     format!(
         r#"{{"e":"24hrTicker","E":{close},"s":"{}","p":"{:.8}","P":"{:.3}","w":"{:.8}","x":"{:.8}","c":"{:.8}","Q":"{:.8}","b":"{:.8}","B":"{:.8}","a":"{:.8}","A":"{:.8}","o":"{:.8}","h":"{:.8}","l":"{:.8}","v":"{:.8}","q":"{:.8}","O":{open},"C":{close},"F":{},"L":{},"n":{}}}"#,
         state.instruments[id].symbol,
-        stats.change(),
-        stats.change_percent(),
-        stats.vwap(),
-        stats.open,
-        stats.last,
-        stats.last_quantity,
+        day.change(),
+        day.change_percent(),
+        day.vwap(),
+        day.open,
+        day.last,
+        day.last_quantity,
         quote.bid,
         quote.bid_quantity,
         quote.ask,
         quote.ask_quantity,
-        stats.open,
-        stats.high,
-        stats.low,
-        stats.volume,
-        stats.quote_volume,
-        stats.first_trade_id,
-        stats.last_trade_id,
-        stats.trades,
+        day.open,
+        day.high,
+        day.low,
+        day.volume,
+        day.quote_volume,
+        day.first_trade_id,
+        day.last_trade_id,
+        day.trades,
     )
 }
 
 /// The `@miniTicker` event.
 pub(super) fn mini_ticker_event(state: &VenueState, id: InstrumentId, unit: TimeUnit) -> String {
-    let stats = state.engine.stats(id);
+    let day = state.engine.stats(id);
     format!(
         r#"{{"e":"24hrMiniTicker","E":{},"s":"{}","c":"{:.8}","o":"{:.8}","h":"{:.8}","l":"{:.8}","v":"{:.8}","q":"{:.8}"}}"#,
         unit.of(state.now()),
         state.instruments[id].symbol,
-        stats.last,
-        stats.open,
-        stats.high,
-        stats.low,
-        stats.volume,
-        stats.quote_volume,
+        day.last,
+        day.open,
+        day.high,
+        day.low,
+        day.volume,
+        day.quote_volume,
     )
 }
 
@@ -252,7 +252,7 @@ pub(super) fn account(state: &VenueState, params: &Params, unit: TimeUnit) -> St
         .account()
         .balances()
         .iter()
-        .filter(|(_, held)| !omit_zero || !(held.free.is_zero() && held.locked.is_zero()))
+        .filter(|(_, held)| !(omit_zero && held.free.is_zero() && held.locked.is_zero()))
         .map(|(asset, held)| {
             json!({
                 "asset": &**asset,

@@ -221,9 +221,13 @@ impl Streams {
                     if state.config.limits.enforced() && held + names.len() > STREAMS_LIMIT {
                         return Err((4, "Too many subscriptions".to_owned(), id));
                     }
-                    names.iter().for_each(|name| self.subscribe(state, connection, name));
+                    for name in names {
+                        self.subscribe(state, connection, name);
+                    }
                 } else {
-                    names.iter().for_each(|name| self.unsubscribe(state, connection, name));
+                    for name in names {
+                        self.unsubscribe(state, connection, name);
+                    }
                 }
                 "null".to_owned()
             }

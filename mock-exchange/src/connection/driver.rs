@@ -53,6 +53,9 @@ pub(crate) struct Driver<S: ByteStream> {
     venue: Arc<VenueShared>,
     rules: ConnectionRules,
     ended: Ended,
+    stop: CancellationToken,
+    /// When the connection has lived long enough.
+    end_of_life: Option<Instant>,
     /// Messages that are still on the (delayed) way in.
     inbound: VecDeque<(Instant, Utf8Bytes)>,
     close_deadline: Option<Instant>,
@@ -75,12 +78,15 @@ impl<S: ByteStream> Driver<S> {
         rules: ConnectionRules,
     ) -> Self {
         let now = Instant::now();
+        let venue_stop = venue.stop.clone();
         Self {
             socket,
             peer,
             venue,
             rules,
             ended: Ended::default(),
+            stop: venue_stop,
+            end_of_life: rules.lifetime.map(|limit| now + limit),
             inbound: VecDeque::new(),
             close_deadline: None,
             refuse_close: false,
@@ -96,13 +102,13 @@ impl<S: ByteStream> Driver<S> {
     }
 
     /// Runs until the connection is gone; says how it ended.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Ended {
+    pub(crate) async fn run(mut self) -> Ended {
         let kill = self.peer.kill.clone();
         let flow = loop {
             let flow = tokio::select! {
                 biased;
                 () = kill.cancelled() => Flow::Reset,
-                flow = self.turn(&stop) => flow,
+                flow = self.turn() => flow,
             };
             if !matches!(flow, Flow::Go) {
                 break flow;
@@ -116,7 +122,7 @@ impl<S: ByteStream> Driver<S> {
     }
 
     /// Writes what is due, then waits for one thing and does it.
-    async fn turn(&mut self, stop: &CancellationToken) -> Flow {
+    async fn turn(&mut self) -> Flow {
         match self.write_due().await {
             Flow::Go => {}
             other => return other,
@@ -126,7 +132,7 @@ impl<S: ByteStream> Driver<S> {
         let wake = self.next_wake(now);
         let flow = tokio::select! {
             biased;
-            () = stop.cancelled(), if self.close_deadline.is_none() => {
+            () = self.stop.cancelled(), if self.close_deadline.is_none() => {
                 self.close(1001, "Going away").await
             }
             message = self.socket.next(), if reading => self.read_batch(message).await,
@@ -150,6 +156,7 @@ impl<S: ByteStream> Driver<S> {
             self.peer.next_due(),
             self.inbound.front().map(|(due, _)| *due),
             self.close_deadline,
+            self.end_of_life.filter(|_| self.close_deadline.is_none()),
             self.reading_from.filter(|from| *from > now),
             self.silent_until,
             self.next_ping.filter(|_| self.close_deadline.is_none()),
@@ -179,6 +186,9 @@ impl<S: ByteStream> Driver<S> {
         }
         if self.close_deadline.is_some() {
             return Flow::Go;
+        }
+        if self.end_of_life.is_some_and(|end| end <= now) {
+            return self.close(1001, "End of life").await;
         }
         if self.pong_deadline.is_some_and(|deadline| deadline <= now) {
             return self.close(1008, "Pong timeout").await;
@@ -338,8 +348,15 @@ impl<S: ByteStream> Driver<S> {
             self.silent_until = None;
             let _ = self.socket.flush().await;
             let mut rest = [0_u8; 1024];
-            while let Ok(1..) = self.socket.get_mut().read(&mut rest).await {}
-            return Flow::Done;
+            let stop = self.stop.clone();
+            let client_gone =
+                async { while let Ok(1..) = self.socket.get_mut().read(&mut rest).await {} };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = client_gone => {}
+            }
+            return Flow::Abandon;
         }
         self.ended.code_sent = code.map(u16::from);
         match self.socket.flush().await {

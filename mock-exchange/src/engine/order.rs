@@ -185,6 +185,7 @@ pub(crate) struct Quote {
 
 /// What the engine reports, in the order in which it happened.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are few, short-lived, and mostly orders")]
 pub(crate) enum EngineEvent {
     /// An own order changed; `order` is its state right after.
     Order {

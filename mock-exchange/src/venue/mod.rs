@@ -150,7 +150,8 @@ impl VenueShared {
                 format!("{}?{}", upgrade.path, upgrade.query)
             };
             let peer = inner.state.connect(path, kind);
-            let rules = inner.protocol.opened(&mut inner.state, peer.id, upgrade);
+            let mut rules = inner.protocol.opened(&mut inner.state, peer.id, upgrade);
+            rules.lifetime = self.config.lifetime.or(rules.lifetime);
             inner.state.strike_open(peer.id);
             (peer, rules)
         })

@@ -191,18 +191,18 @@ impl VenueState {
         let actions = self.faults.strike(When::Update, occasion, Instant::now());
         let mut copies = 1;
         let mut ack = Ack::Send;
-        let mut hold = false;
+        let mut reorder = false;
         for action in actions {
             match action {
                 FaultAction::DuplicateUpdates => copies += 1,
                 FaultAction::LoseUpdates => copies = 0,
                 FaultAction::DelayUpdates { ms } => ack = Ack::Delay(Duration::from_millis(ms)),
-                FaultAction::ReorderUpdates => hold = true,
+                FaultAction::ReorderUpdates => reorder = true,
                 other => self.disturb(connection, &other),
             }
         }
         let Some(connected) = self.connections.get_mut(&connection) else { return };
-        if hold && copies > 0 && connected.held.is_none() {
+        if reorder && copies > 0 && connected.held.is_none() {
             connected.held = Some((Instant::now() + REORDER_LIMIT, text));
             self.rescheduled = true;
             return;

@@ -25,6 +25,7 @@ impl VenueShared {
         let timers = self.clone();
         self.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = timers.stop.cancelled() => {}
                 () = timers.run_timers() => {}
             }
@@ -35,6 +36,7 @@ impl VenueShared {
             let market = self.clone();
             self.tasks.spawn(async move {
                 tokio::select! {
+                    biased;
                     () = market.stop.cancelled() => {}
                     () = market.run_market(seed, events_per_second) => {}
                 }
@@ -51,11 +53,15 @@ impl VenueShared {
                 if protocol.next_deadline().is_some_and(|due| due <= now) {
                     events.extend(protocol.deadline(state, now));
                 }
+                if !events.is_empty() {
+                    state.mark_changed();
+                }
                 protocol.publish(state, &events);
                 [state.next_due(), protocol.next_deadline()].into_iter().flatten().min()
             });
             let due = due.unwrap_or_else(|| Instant::now() + FAR);
             tokio::select! {
+                biased;
                 () = self.timers.notified() => {}
                 () = sleep_until(due) => {}
             }
@@ -94,6 +100,8 @@ impl VenueShared {
                     }
                 }
                 protocol.publish(state, &events);
+                // Own orders may have been filled, and slow clients may have lost frames.
+                state.mark_changed();
             });
             tokio::task::yield_now().await;
         }
