@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -181,10 +181,6 @@ impl Driver {
         if let Role::Market { router, .. } = &self.role {
             router.gap(exchange, from, to);
         }
-    }
-
-    pub(super) fn instant(&self) -> Instant {
-        Instant::now()
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) struct Live<'a> {
     /// Rights to write new orders whose bytes are not handed to the system yet.
     permits: Vec<Permit>,
     ready_deadline: Instant,
-    live_since: Option<Instant>,
+    ready_since: Option<Instant>,
     heard_before: Option<Timestamp>,
     heard: Option<Timestamp>,
     unsubscribing: Option<Instant>,
@@ -107,7 +107,7 @@ impl<'a> Live<'a> {
         rules: &ConnectionRules,
         heard_before: Option<Timestamp>,
     ) -> Self {
-        let now = driver.instant();
+        let now = Instant::now();
         Self {
             driver,
             socket,
@@ -121,7 +121,7 @@ impl<'a> Live<'a> {
             waiting_requests: VecDeque::new(),
             permits: Vec::new(),
             ready_deadline: now + driver.config.ready_timeout,
-            live_since: None,
+            ready_since: None,
             heard_before,
             heard: None,
             unsubscribing: None,
@@ -145,9 +145,9 @@ impl<'a> Live<'a> {
             Err(ending) => ending,
             Ok(()) => self.run().await,
         };
-        let now = driver.instant();
-        let live_for = self.live_since.map_or(Duration::ZERO, |since| now.duration_since(since));
-        let heard = self.live_since.and(self.heard);
+        let now = Instant::now();
+        let live_for = self.ready_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let heard = self.ready_since.and(self.heard);
         Outcome { ending, live_for, heard }
     }
 
@@ -180,7 +180,7 @@ impl<'a> Live<'a> {
                     self.half.session().answered(tag, answer, now, &mut self.out);
                     self.process_outbox()
                 }
-                () = command_waiting(&driver.role), if is_open && self.live_since.is_some() => Ok(()),
+                () = command_waiting(&driver.role), if is_open && self.ready_since.is_some() => Ok(()),
                 () = &mut timer => {
                     let result = self.check_time();
                     timer.as_mut().reset(self.next_deadline());
@@ -208,7 +208,7 @@ impl<'a> Live<'a> {
     }
 
     fn arrived(&mut self, arrival: Arrival) -> Result<(), Ending> {
-        let now = self.driver.instant();
+        let now = Instant::now();
         match arrival {
             Arrival::Text(text) => {
                 self.note_frame(now);
@@ -241,7 +241,7 @@ impl<'a> Live<'a> {
                 Ok(())
             }
             Arrival::End => Err(self.ended()),
-            Arrival::Failed(error) => Err(self.failed(error)),
+            Arrival::Failed(error) => Err(self.failed(&error)),
         }
     }
 
@@ -329,7 +329,7 @@ impl<'a> Live<'a> {
                 debug!(%exchange, %connection, what, "ignored");
             }
             SessionEvent::ExchangeError { code, reason } => {
-                if let Some(left_out) = self.errors.allow(driver.instant()) {
+                if let Some(left_out) = self.errors.allow(Instant::now()) {
                     warn!(%exchange, %connection, code, reason, left_out, "the exchange reports an error");
                 }
             }
@@ -338,10 +338,10 @@ impl<'a> Live<'a> {
     }
 
     fn becomes_live(&mut self) {
-        if self.live_since.is_some() {
+        if self.ready_since.is_some() {
             return;
         }
-        self.live_since = Some(self.driver.instant());
+        self.ready_since = Some(Instant::now());
         self.driver.became_live(self.heard_before);
         if let Role::Trading { desk } = &self.driver.role {
             desk.session_ready();
@@ -374,18 +374,18 @@ impl<'a> Live<'a> {
         if self.socket.is_unflushed() {
             return Ok(());
         }
-        let now = self.driver.instant();
+        let now = Instant::now();
         while self.pacer.ready_at(now) <= now {
             let Some(text) = self.backlog.pop_front() else { break };
             self.pacer.count(now);
-            self.socket.write(text).map_err(broken)?;
+            self.socket.write(text).map_err(|error| broken(&error))?;
         }
         loop {
             let takes_commands =
-                self.live_since.is_some() && !self.close_asked && self.backlog.is_empty();
+                self.ready_since.is_some() && !self.close_asked && self.backlog.is_empty();
             let more = takes_commands && self.write_commands(now)?;
             if self.socket.is_unflushed() {
-                if !self.socket.flush_now().map_err(broken)? {
+                if !self.socket.flush_now().map_err(|error| broken(&error))? {
                     return Ok(());
                 }
                 self.flushed();
@@ -427,7 +427,7 @@ impl<'a> Live<'a> {
             }
             for text in self.out.messages.drain(..) {
                 self.pacer.count(now);
-                self.socket.write(text).map_err(broken)?;
+                self.socket.write(text).map_err(|error| broken(&error))?;
             }
         }
         self.waiting_requests.extend(self.out.requests.drain(..));
@@ -450,7 +450,7 @@ impl<'a> Live<'a> {
 
     fn unsubscribe(&mut self) -> Result<(), Ending> {
         let limit = UNSUBSCRIBE_LIMIT.min(self.driver.config.close_timeout);
-        self.unsubscribing = Some(self.driver.instant() + limit);
+        self.unsubscribing = Some(Instant::now() + limit);
         self.liveness.expect_no_ticks();
         if let Half::Market(session) = &mut self.half {
             session.unsubscribe(&mut self.out);
@@ -464,15 +464,15 @@ impl<'a> Live<'a> {
         if self.closing.is_some() {
             return;
         }
-        let deadline = self.driver.instant() + self.driver.config.close_timeout;
+        let deadline = Instant::now() + self.driver.config.close_timeout;
         let mut closing =
             Closing { ending, code, deadline, frame_flushed: false, peer_answered: false };
         self.driver.record.set_status(ConnectionStatus::Closing);
         // What was not written so far never will be.
         self.backlog.clear();
         if let Err(error) = self.socket.close(code, reason) {
-            closing.ending = failure_over(closing.ending, broken(error));
-            closing.deadline = self.driver.instant();
+            closing.ending = failure_over(closing.ending, broken(&error));
+            closing.deadline = Instant::now();
         }
         self.closing = Some(closing);
         if let Ok(true) = self.socket.flush_now() {
@@ -516,13 +516,13 @@ impl<'a> Live<'a> {
     }
 
     /// The stream broke, or brought what is no WebSocket message.
-    fn failed(&mut self, error: Error) -> Ending {
-        let code = match &error {
+    fn failed(&mut self, error: &Error) -> Ending {
+        let code = match error {
             Error::Utf8(_) => Some(CLOSE_BAD_DATA),
             Error::Capacity(_) => Some(CLOSE_TOO_BIG),
             _ => None,
         };
-        let now = self.driver.instant();
+        let now = Instant::now();
         if let Some(code) = code {
             self.note_unreadable(now, &DecodeError::new(error.to_string()));
             // The position in the stream is lost, so an answer could not be read: the frame is
@@ -559,20 +559,20 @@ impl<'a> Live<'a> {
             return closing.deadline;
         }
         let mut next = self.liveness.next_check();
-        if self.live_since.is_none() {
+        if self.ready_since.is_none() {
             next = next.min(self.ready_deadline);
         }
         if let Some(limit) = self.unsubscribing.filter(|_| !self.unsubscribed) {
             next = next.min(limit);
         }
         if !self.backlog.is_empty() {
-            next = next.min(self.pacer.ready_at(self.driver.instant()));
+            next = next.min(self.pacer.ready_at(Instant::now()));
         }
         next
     }
 
     fn check_time(&mut self) -> Result<(), Ending> {
-        let now = self.driver.instant();
+        let now = Instant::now();
         if let Some(closing) = self.closing.take_if(|closing| now >= closing.deadline) {
             let reason = match (closing.frame_flushed, closing.peer_answered) {
                 (_, true) => "the exchange did not end TCP in time",
@@ -585,7 +585,7 @@ impl<'a> Live<'a> {
         if self.closing.is_some() {
             return Ok(());
         }
-        if self.live_since.is_none() && now >= self.ready_deadline {
+        if self.ready_since.is_none() && now >= self.ready_deadline {
             let limit_ms = self.driver.config.ready_timeout.as_millis();
             return Err(Ending::TimedOut { what: "logging in and subscribing", limit_ms });
         }
@@ -616,8 +616,8 @@ impl<'a> Live<'a> {
     fn send_probe(&mut self) -> Result<(), Ending> {
         match self.probe {
             Probe::PingFrame => {
-                self.pacer.count(self.driver.instant());
-                self.socket.ping().map_err(broken)
+                self.pacer.count(Instant::now());
+                self.socket.ping().map_err(|error| broken(&error))
             }
             Probe::Message => {
                 let now = self.driver.clock.now();
@@ -637,7 +637,7 @@ impl Drop for Live<'_> {
     }
 }
 
-fn broken(error: Error) -> Ending {
+fn broken(error: &Error) -> Ending {
     Ending::Broken { reason: error.to_string() }
 }
 

@@ -118,7 +118,8 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
     config.validate()?;
     let directory = StateDirectory::open(&config.gateway.state_dir)?;
     let previous_ticks = directory.load_last_ticks()?;
-    for exchange in config.exchanges.iter().filter(|e| e.trading && e.credentials.is_none()) {
+    let keyless = config.exchanges.iter().find(|e| e.trading && e.credentials.is_none());
+    if let Some(exchange) = keyless {
         return Err(StartError::MissingCredentials { exchange: exchange.name });
     }
     let preparing = config.exchanges.iter().map(|exchange| prepare(exchange, &environment));
@@ -147,7 +148,7 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
         }));
-        let parts = launch(exchange, desk, &root, &router, &environment, &mut random);
+        let parts = launch(&exchange, desk, &root, &router, &environment, &mut random);
         exchanges.push(Arc::new(parts));
     }
     let started = all_live(&exchanges, &config).await;
@@ -232,7 +233,7 @@ async fn prepare(
 
 /// Starts the tasks of one exchange.
 fn launch(
-    prepared: Prepared,
+    prepared: &Prepared,
     desk: Arc<Desk>,
     root: &Scope,
     router: &Arc<Router>,

@@ -57,7 +57,7 @@ pub struct SystemConnector {
 impl SystemConnector {
     /// Trusts Mozilla's roots, and beside them the certificates of a PEM file if one is given.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         if let Some(path) = ca_file {
             let unreadable =
                 |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };

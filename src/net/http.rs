@@ -21,13 +21,11 @@ pub(crate) async fn request(
     limit: Duration,
 ) -> Result<HttpResponse, HttpFailure> {
     let host = authority(&request);
-    match tokio::time::timeout(limit, exchange(connector, request, &host)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            Err(HttpFailure::Timeout { host, limit_ms })
-        }
-    }
+    let answer = tokio::time::timeout(limit, exchange(connector, request, &host)).await;
+    answer.unwrap_or_else(|_| {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        Err(HttpFailure::Timeout { host, limit_ms })
+    })
 }
 
 fn authority(request: &HttpRequest) -> String {

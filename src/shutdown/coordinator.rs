@@ -99,6 +99,7 @@ impl Coordinator {
         for exchange in &self.exchanges {
             exchange.desk.abandon_waiters();
         }
+        state.late_ticks = self.saving.as_ref().map_or(0, |saving| saving.router.late());
         let report = self.report(started, began, phases, state);
         self.enter(Phase::Complete);
         let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());

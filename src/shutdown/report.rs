@@ -215,6 +215,9 @@ pub struct StateReport {
     pub directory: String,
     /// How many last ticks were saved.
     pub last_ticks: usize,
+    /// How many ticks still arrived after market data was frozen; they were not delivered.
+    #[serde(default)]
+    pub late_ticks: u64,
     /// Why something was not saved.
     pub error: Option<String>,
 }

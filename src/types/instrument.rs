@@ -1,6 +1,6 @@
 //! Instrument names, interned once so that a tick can carry one in eight bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -42,14 +42,14 @@ impl ExchangeName {
             return Err(InvalidInstrument::Exchange(shorten(name)));
         }
         let mut names = names();
-        if let Some((known, ())) = names.exchanges.get_key_value(name) {
+        if let Some(known) = names.exchanges.get(name) {
             return Ok(Self(known));
         }
         if names.exchanges.len() >= MAX_NAMES {
             return Err(InvalidInstrument::TooMany);
         }
         let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
-        names.exchanges.insert(kept, ());
+        names.exchanges.insert(kept);
         Ok(Self(kept))
     }
 
@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for Instrument {
 
 #[derive(Default)]
 struct Names {
-    exchanges: BTreeMap<&'static str, ()>,
+    exchanges: BTreeSet<&'static str>,
     instruments: BTreeMap<&'static str, &'static Interned>,
 }
 

@@ -481,11 +481,14 @@ impl Book {
 
     /// An order that was taken for non-existent turns out to exist: it is open again.
     fn reopens(&mut self, id: ClientOrderId, news: &OrderNews) -> bool {
-        let exists = match news {
-            OrderNews::Acknowledged | OrderNews::Opened | OrderNews::Filled { .. } => true,
-            OrderNews::Status { .. } | OrderNews::Ended { .. } => true,
-            _ => false,
-        };
+        let exists = matches!(
+            news,
+            OrderNews::Acknowledged
+                | OrderNews::Opened
+                | OrderNews::Filled { .. }
+                | OrderNews::Status { .. }
+                | OrderNews::Ended { .. }
+        );
         if !exists || !self.closed.get(&id).is_some_and(|entry| entry.presumed) {
             return false;
         }
@@ -533,19 +536,17 @@ impl Book {
 
     fn note_foreign(&mut self, event: &OrderEvent) {
         let Some(id) = event.exchange_id else { return };
-        match &event.news {
-            OrderNews::Opened | OrderNews::Acknowledged if self.foreign.len() < MAX_FOREIGN => {
-                self.foreign.insert(id);
-            }
-            OrderNews::Status { status, .. } if !status.is_terminal() => {
-                if self.foreign.len() < MAX_FOREIGN {
-                    self.foreign.insert(id);
-                }
-            }
-            OrderNews::Ended { .. } | OrderNews::Filled { completes: true, .. } => {
-                self.foreign.remove(&id);
-            }
-            _ => {}
+        let (is_open, has_ended) = match &event.news {
+            OrderNews::Opened | OrderNews::Acknowledged => (true, false),
+            OrderNews::Status { status, .. } => (!status.is_terminal(), status.is_terminal()),
+            OrderNews::Ended { .. } | OrderNews::Filled { completes: true, .. } => (false, true),
+            _ => (false, false),
+        };
+        if is_open && self.foreign.len() < MAX_FOREIGN {
+            self.foreign.insert(id);
+        }
+        if has_ended {
+            self.foreign.remove(&id);
         }
     }
 
