@@ -13,6 +13,7 @@ mod gateway;
 mod market;
 mod net;
 mod orders;
+mod report;
 mod scope;
 mod state;
 

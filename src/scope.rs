@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
-use crate::shutdown::{Failure, Phase};
+use crate::report::{Failure, Phase};
 
 /// More failures than this are only counted: a report must stay readable.
 const MAX_FAILURES: usize = 256;

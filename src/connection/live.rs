@@ -26,7 +26,7 @@ use crate::exchange::{
 };
 use crate::net;
 use crate::orders::{Command, Permit};
-use crate::shutdown::Stage;
+use crate::report::Stage;
 use crate::types::Timestamp;
 
 /// Frames handled before the other things that wait are looked at.

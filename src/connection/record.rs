@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::exchange::ConnectionKind;
-use crate::shutdown::{ConnectionReport, Stage, StageReport};
+use crate::report::{ConnectionReport, Stage, StageReport};
 use crate::types::ExchangeName;
 
 /// Where a connection stands.

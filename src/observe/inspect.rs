@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::shutdown::Stage;
+use crate::report::Stage;
 
 const STAGE_TARGET: &str = "exchange_gateway::stage";
 const ORDER_TARGET: &str = "exchange_gateway::order";

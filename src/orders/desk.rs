@@ -18,7 +18,7 @@ use super::lane::{Command, Lane, LaneRefusal, LaneState};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
 use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
-use crate::shutdown::{OrderFate, OrderReport, Phase};
+use crate::report::{OrderFate, OrderReport, Phase};
 use crate::types::{
     ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
 };

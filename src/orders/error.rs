@@ -1,7 +1,7 @@
 //! Why an order or a cancel did not do what was asked.
 
 use crate::exchange::TradingRestriction;
-use crate::shutdown::Phase;
+use crate::report::Phase;
 use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder, OrderStatus};
 
 /// What went wrong with an order. Each variant is something that the caller can act on.

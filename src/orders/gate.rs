@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::shutdown::Phase;
+use crate::report::Phase;
 
 /// Lets new orders in, until it is closed for good or until it is opened again.
 #[derive(Clone)]

@@ -1,15 +1,13 @@
-//! How the gateway ends: phases, the coordinator that walks through them, and the report.
+//! How the gateway ends: the coordinator that walks through the phases, their budget, and the
+//! signals that begin it. What it tells is the [`ShutdownReport`].
 
 mod budget;
 mod coordinator;
-mod phase;
-mod report;
 mod signals;
 
-pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
-pub use phase::{Phase, Stage};
-pub use report::{
-    ConnectionReport, ExchangeReport, Failure, OrderFate, OrderReport, Outcome, PhaseEnd,
-    PhaseReport, ShutdownReport, StageReport, StateReport,
+pub use crate::report::{
+    ConnectionReport, ExchangeReport, Failure, OrderFate, OrderReport, Outcome, Phase, PhaseEnd,
+    PhaseReport, ShutdownReport, Stage, StageReport, StateReport,
 };
+pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
 pub(crate) use signals::Signals;

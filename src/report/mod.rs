@@ -1,0 +1,11 @@
+//! What is told about a shutdown: its phases, the stages of a disconnect, and the report. Data only,
+//! so that every part may name the phase it is in.
+
+mod phase;
+mod shutdown_report;
+
+pub use phase::{Phase, Stage};
+pub use shutdown_report::{
+    ConnectionReport, ExchangeReport, Failure, OrderFate, OrderReport, Outcome, PhaseEnd,
+    PhaseReport, ShutdownReport, StageReport, StateReport,
+};
