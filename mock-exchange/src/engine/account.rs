@@ -26,14 +26,15 @@ pub(crate) struct Account {
 impl Account {
     /// Adds to what is free; negative amounts take away.
     pub(crate) fn credit(&mut self, asset: &Arc<str>, amount: Decimal) {
-        self.entry(asset).free += amount;
+        let balance = self.entry(asset);
+        balance.free = sum(balance.free, amount);
     }
 
     /// Moves from free to locked.
     pub(crate) fn lock(&mut self, asset: &Arc<str>, amount: Decimal) {
         let balance = self.entry(asset);
-        balance.free -= amount;
-        balance.locked += amount;
+        balance.free = sum(balance.free, -amount);
+        balance.locked = sum(balance.locked, amount);
     }
 
     /// Moves from locked to free.
@@ -63,5 +64,25 @@ impl Account {
             self.touched.insert(asset.clone());
         }
         self.balances.entry(asset.clone()).or_default()
+    }
+}
+
+/// A sum whose zero has no sign: a balance is never written as `-0.00`.
+fn sum(left: Decimal, right: Decimal) -> Decimal {
+    let sum = left + right;
+    if sum.is_zero() { Decimal::ZERO } else { sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_balance_is_plain_zero() {
+        let asset: Arc<str> = "USD".into();
+        let mut account = Account::default();
+        account.lock(&asset, Decimal::ZERO);
+        account.unlock(&asset, Decimal::ZERO);
+        assert_eq!(format!("{:.2}", account.balance("USD").locked), "0.00");
     }
 }

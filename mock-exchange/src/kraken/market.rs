@@ -1,5 +1,7 @@
 //! The public channels: `ticker`, `trade`, `book` and `instrument`.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -16,23 +18,6 @@ use crate::instrument::{Instrument, InstrumentId};
 /// The decimals a pair is written with.
 pub(crate) fn precision(instrument: &Instrument) -> Precision {
     Precision { price: instrument.price_decimals(), quantity: instrument.quantity_decimals() }
-}
-
-#[derive(Serialize)]
-struct Ticker<'a> {
-    symbol: &'a str,
-    bid: Number,
-    bid_qty: Number,
-    ask: Number,
-    ask_qty: Number,
-    last: Number,
-    volume: Number,
-    vwap: Number,
-    low: Number,
-    high: Number,
-    change: Number,
-    change_pct: Number,
-    timestamp: String,
 }
 
 /// What a ticker shows beside the rolling figures. A market that only prints ticks leaves the
@@ -52,41 +37,30 @@ impl Tick {
     }
 }
 
-/// A `ticker` message.
+/// A `ticker` message. Tickers and trades come in floods, so they are written without the detour
+/// over raw JSON values.
 pub(crate) fn ticker(engine: &Engine, id: InstrumentId, kind: Kind, tick: Tick) -> String {
     let instrument = &engine.instruments()[id];
-    let decimals = precision(instrument);
-    let price = |value: Decimal| Number::with_decimals(value, decimals.price);
-    let quantity = |value: Decimal| Number::with_decimals(value, decimals.quantity);
+    let Precision { price, quantity } = precision(instrument);
+    let (price, quantity) = (price as usize, quantity as usize);
     let (quote, stats) = (tick.quote, engine.stats(id));
-    let data = Ticker {
-        symbol: &instrument.symbol,
-        bid: price(quote.bid),
-        bid_qty: quantity(quote.bid_quantity),
-        ask: price(quote.ask),
-        ask_qty: quantity(quote.ask_quantity),
-        last: price(tick.last.unwrap_or(stats.last)),
-        volume: quantity(stats.volume),
-        vwap: price(stats.vwap()),
-        low: price(stats.low),
-        high: price(stats.high),
-        change: price(stats.change()),
-        change_pct: Number::with_decimals(stats.change_percent(), 2),
-        timestamp: micros(tick.at),
-    };
-    channel_data("ticker", kind, [data], None)
-}
-
-#[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the wire's names")]
-struct Trade<'a> {
-    symbol: &'a str,
-    side: &'static str,
-    price: Number,
-    qty: Number,
-    ord_type: &'static str,
-    trade_id: u64,
-    timestamp: String,
+    format!(
+        r#"{{"channel":"ticker","type":"{kind}","data":[{{"symbol":"{symbol}","bid":{bid:.price$},"bid_qty":{bid_quantity:.quantity$},"ask":{ask:.price$},"ask_qty":{ask_quantity:.quantity$},"last":{last:.price$},"volume":{volume:.quantity$},"vwap":{vwap:.price$},"low":{low:.price$},"high":{high:.price$},"change":{change:.price$},"change_pct":{percent:.2},"timestamp":"{at}"}}]}}"#,
+        kind = kind.as_str(),
+        symbol = instrument.symbol,
+        bid = quote.bid,
+        bid_quantity = quote.bid_quantity,
+        ask = quote.ask,
+        ask_quantity = quote.ask_quantity,
+        last = tick.last.unwrap_or(stats.last),
+        volume = stats.volume,
+        vwap = stats.vwap(),
+        low = stats.low,
+        high = stats.high,
+        change = stats.change(),
+        percent = stats.change_percent(),
+        at = micros(tick.at),
+    )
 }
 
 /// A `trade` message with one or many trades of one pair.
@@ -95,19 +69,28 @@ pub(crate) fn trades<'a>(
     trades: impl Iterator<Item = &'a PublicTrade>,
     kind: Kind,
 ) -> String {
-    let decimals = precision(instrument);
-    let data: Vec<Trade<'_>> = trades
-        .map(|trade| Trade {
-            symbol: &instrument.symbol,
-            side: side_text(trade.taker),
-            price: Number::with_decimals(trade.price, decimals.price),
-            qty: Number::with_decimals(trade.quantity, decimals.quantity),
-            ord_type: kind_text(trade.taker_kind),
-            trade_id: trade.id,
-            timestamp: micros(trade.time),
-        })
-        .collect();
-    channel_data("trade", kind, data, None)
+    let Precision { price, quantity } = precision(instrument);
+    let (price, quantity) = (price as usize, quantity as usize);
+    let mut text = format!(r#"{{"channel":"trade","type":"{}","data":["#, kind.as_str());
+    for (n, trade) in trades.enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            r#"{{"symbol":"{symbol}","side":"{side}","price":{at:.price$},"qty":{amount:.quantity$},"ord_type":"{kind}","trade_id":{id},"timestamp":"{time}"}}"#,
+            symbol = instrument.symbol,
+            side = side_text(trade.taker),
+            at = trade.price,
+            amount = trade.quantity,
+            kind = kind_text(trade.taker_kind),
+            id = trade.id,
+            time = micros(trade.time),
+        );
+    }
+    text.push_str("]}");
+    text
 }
 
 /// Both sides of a book up to a depth.
@@ -201,4 +184,54 @@ pub(crate) fn instruments(instruments: &[Instrument], status: &'static str, kind
         })
         .collect();
     channel_data("instrument", kind, Listing { assets, pairs }, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::engine::{FeeAsset, OrderKind};
+
+    fn keys(text: &str) -> Vec<String> {
+        let message: Value = serde_json::from_str(text).expect("JSON");
+        let element = message["data"][0].as_object().expect("an object");
+        let mut keys: Vec<String> = element.keys().cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    fn instrument() -> Instrument {
+        Instrument { tick: Decimal::new(1, 1), ..Instrument::new("BTC", "USD", "/") }
+    }
+
+    #[test]
+    fn a_ticker_has_the_recorded_shape_and_the_pair_s_decimals() {
+        let fees = (Decimal::ZERO, Decimal::ZERO);
+        let engine = Engine::new(vec![instrument()].into(), FeeAsset::Quote, fees, 10);
+        let quote = Quote { bid: Decimal::from(29_000), ..Quote::default() };
+        let tick = Tick { quote, last: Some(Decimal::new(289_999, 1)), at: Timestamp::UNIX_EPOCH };
+        let text = ticker(&engine, 0, Kind::Update, tick);
+        assert_eq!(keys(&text), keys(include_str!("testdata/ticker_update.json")));
+        assert!(text.contains(r#""bid":29000.0,"bid_qty":0.00000,"#), "{text}");
+        assert!(text.contains(r#""last":28999.9,"#), "{text}");
+    }
+
+    #[test]
+    fn trades_have_the_recorded_shape_and_the_pair_s_decimals() {
+        let trade = PublicTrade {
+            instrument: 0,
+            id: 7,
+            price: Decimal::from(29_000),
+            quantity: Decimal::new(15, 1),
+            taker: Side::Sell,
+            taker_kind: OrderKind::Market,
+            time: Timestamp::UNIX_EPOCH,
+        };
+        let text = trades(&instrument(), [&trade, &trade].into_iter(), Kind::Update);
+        assert_eq!(keys(&text), keys(include_str!("testdata/trade_update_two_trades.json")));
+        assert!(text.contains(r#""price":29000.0,"qty":1.50000,"ord_type":"market""#), "{text}");
+        let none = trades(&instrument(), std::iter::empty(), Kind::Snapshot);
+        assert_eq!(none, r#"{"channel":"trade","type":"snapshot","data":[]}"#);
+    }
 }

@@ -88,6 +88,16 @@ pub(crate) enum Kind {
     Update,
 }
 
+impl Kind {
+    /// The message's `type`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// A message of a channel; only private channels have a `sequence`.
 pub(crate) fn channel_data(
     channel: &str,
@@ -95,8 +105,7 @@ pub(crate) fn channel_data(
     data: impl Serialize,
     sequence: Option<u64>,
 ) -> String {
-    let r#type = if kind == Kind::Snapshot { "snapshot" } else { "update" };
-    write(&ChannelData { channel, r#type, data, sequence })
+    write(&ChannelData { channel, r#type: kind.as_str(), data, sequence })
 }
 
 #[derive(Serialize)]
