@@ -7,15 +7,14 @@ Exits 0 when all of it worked, 1 with the reason otherwise. The market must move
 must write full execution reports: ccxt files orders by symbol, which deltas do not name.
 """
 
-import argparse
 import asyncio
-import sys
 
 import ccxt.pro as ccxtpro
 from ccxt.base.errors import InsufficientFunds, OrderNotFound
 
+from ccxt_user import Orders, run, soon
+
 SYMBOL = "BTC/USD"
-LIMIT_SECONDS = 60
 
 
 def exchange_at(arguments):
@@ -26,38 +25,6 @@ def exchange_at(arguments):
     for name in ("public", "private", "publicV2", "privateV2"):
         api["ws"][name] = f"{arguments.ws}/v2"
     return exchange
-
-
-async def soon(awaitable, what, seconds=20):
-    try:
-        return await asyncio.wait_for(awaitable, seconds)
-    except TimeoutError:
-        raise AssertionError(f"no {what} within {seconds} s") from None
-
-
-class Orders:
-    """Follows the account's orders in the background."""
-
-    def __init__(self, exchange):
-        self.exchange = exchange
-        self.latest = {}
-        self.changed = asyncio.Condition()
-        self.task = asyncio.ensure_future(self.follow())
-
-    async def follow(self):
-        while True:
-            orders = await self.exchange.watch_orders(SYMBOL)
-            async with self.changed:
-                self.latest.update({order["id"]: order for order in orders})
-                self.changed.notify_all()
-
-    async def wait_for(self, order_id, status):
-        def reached():
-            return self.latest.get(order_id, {}).get("status") == status
-
-        async with self.changed:
-            await soon(self.changed.wait_for(reached), f"{status} order {order_id}")
-        return self.latest[order_id]
 
 
 async def use(exchange):
@@ -74,7 +41,7 @@ async def use(exchange):
         book = await soon(exchange.watch_order_book(SYMBOL, 10), "book")
         assert book["bids"][0][0] < book["asks"][0][0], book
 
-    orders = Orders(exchange)
+    orders = Orders(exchange, SYMBOL)
     price = float(exchange.price_to_precision(SYMBOL, best["bid"] * 0.8))
     placed = await soon(exchange.create_order_ws(SYMBOL, "limit", "buy", 0.01, price), "answer")
     await orders.wait_for(placed["id"], "open")
@@ -112,22 +79,5 @@ async def use(exchange):
     orders.task.cancel()
 
 
-async def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--http", required=True, help="base URL of REST, without a path")
-    parser.add_argument("--ws", required=True, help="base URL of the WebSocket, without a path")
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--secret", required=True)
-    exchange = exchange_at(parser.parse_args())
-    try:
-        await use(exchange)
-    finally:
-        await exchange.close()
-
-
 if __name__ == "__main__":
-    try:
-        asyncio.run(asyncio.wait_for(main(), LIMIT_SECONDS))
-    except (AssertionError, TimeoutError) as failure:
-        sys.exit(f"ccxt kraken: {failure or 'out of time'}")
-    print("ccxt kraken: ok")
+    run("ccxt kraken", __doc__, exchange_at, use)
