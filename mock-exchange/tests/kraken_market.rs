@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kraken_support::{Client, best, get, kraken, quiet_kraken};
-use mock_exchange::{MarketConfig, Side, VenueConfig};
+use mock_exchange::{MarketConfig, MockConfig, MockExchange, ReplayConfig, Side, VenueConfig};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -274,4 +274,43 @@ async fn instruments_and_rest_pairs_tell_the_same_precision() {
     }
     assert_eq!(get(&venue, "/0/public/Assets").await["result"]["XXBT"]["altname"], "XBT");
     assert!(get(&venue, "/0/public/Time").await["result"]["unixtime"].is_u64());
+}
+
+#[tokio::test]
+async fn a_recording_reaches_those_who_subscribed_to_its_channel_and_pair() {
+    let mut lines = String::new();
+    for n in 0..400 {
+        for (symbol, price) in [("ETH/USD", "3000.10"), ("BTC/USD", "29000.10")] {
+            let message = format!(
+                r#"{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","price":{price},"trade_id":{n}}}]}}"#
+            );
+            let line = format!(
+                r#"{{"at_ms":{},"exchange":"kraken","channel":"trade","message":{message}}}"#,
+                n * 500
+            );
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+    }
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kraken_replay.jsonl");
+    std::fs::write(&file, lines).expect("the recording is written");
+    let config = MockConfig {
+        kraken: Some(VenueConfig::quiet()),
+        replay: Some(ReplayConfig { file, speed: 10.0 }),
+        ..MockConfig::default()
+    };
+    let mock = MockExchange::start(config).await.expect("the mock starts");
+    let venue = mock.venue("kraken").expect("the venue runs");
+    let mut client = Client::connect(&venue).await;
+    let params = json!({ "channel": "trade", "symbol": ["BTC/USD"] });
+    client.call("subscribe", &params).await;
+    let mut last = None;
+    for _ in 0..5 {
+        let Some(Message::Text(text)) = client.frame().await else { panic!("no text") };
+        assert!(text.contains(r#""price":29000.10,"#), "digits or pair differ: {text}");
+        let message: Value = serde_json::from_str(&text).expect("JSON");
+        let number = message["data"][0]["trade_id"].as_u64();
+        assert!(last.is_none_or(|last| number == Some(last + 1)), "{last:?}, then {text}");
+        last = number;
+    }
 }

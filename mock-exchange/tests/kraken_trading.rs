@@ -5,7 +5,9 @@ mod kraken_support;
 use std::time::Duration;
 
 use kraken_support::{Client, PATIENCE, best, kraken, private, quiet_kraken, token};
-use mock_exchange::{ClosedBy, Limits, OrderStatus, Side, Tier, Venue, VenueConfig};
+use mock_exchange::{
+    Clock, ClosedBy, Limits, MockConfig, MockExchange, OrderStatus, Side, Tier, Venue, VenueConfig,
+};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -443,6 +445,32 @@ async fn each_token_is_new_and_all_work_on_one_connection() {
     assert_ne!(used, fresh);
     let answer = client.call("add_order", &order(&fresh, &json!({}))).await;
     assert_eq!(answer["success"], true, "{answer}");
+}
+
+#[tokio::test]
+async fn a_token_lasts_a_quarter_of_an_hour_and_longer_with_a_private_subscription() {
+    let hour = Duration::from_secs(3600);
+    let config = MockConfig {
+        kraken: Some(VenueConfig { idle_timeout: Some(hour), ..VenueConfig::quiet() }),
+        clock: Clock::simulated(jiff::Timestamp::now()),
+        ..MockConfig::default()
+    };
+    let mock = MockExchange::start(config).await.expect("the mock starts");
+    let venue = mock.venue("kraken").expect("the venue runs");
+    let (mut subscribed, token) = Client::private(&venue).await;
+    let mut other = Client::connect(&venue).await;
+    let place = order(&token, &json!({}));
+    assert_eq!(other.call("add_order", &place).await["success"], true);
+
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(901)).await;
+    tokio::time::resume();
+
+    assert_eq!(other.call("add_order", &place).await["error"], "ESession:Invalid session");
+    assert_eq!(subscribed.call("add_order", &place).await["success"], true);
+    let params = json!({ "channel": "executions", "token": token });
+    assert_eq!(subscribed.call("unsubscribe", &params).await["success"], true);
+    assert_eq!(subscribed.call("add_order", &place).await["error"], "ESession:Invalid session");
 }
 
 #[tokio::test]
