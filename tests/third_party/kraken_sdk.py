@@ -3,13 +3,16 @@
     python kraken_sdk.py --http http://127.0.0.1:9002 --ws ws://127.0.0.1:9002 --key KEY --secret SECRET
 
 Streams best prices, trades and a book (the SDK checks its checksum), then places, follows and
-cancels an order. Exits 0 when all of it worked, 1 with the reason otherwise. The market must move.
+cancels an order. With --control the mock cuts a connection and the SDK must find its way back to
+its subscriptions. Exits 0 when all of it worked, 1 with the reason otherwise. The market must move.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 import time
+import urllib.request
 
 from kraken.base_api import SpotClient
 from kraken.spot import SpotOrderBookClient, SpotWSClient
@@ -149,16 +152,36 @@ async def orders(arguments, best):
     await feed.close()
 
 
+async def reconnect(arguments):
+    feed = Feed(rest_url=arguments.http, ws_url=arguments.ws)
+    await feed.start()
+    await feed.subscribe(params={"channel": "book", "symbol": [PAIR], "depth": 25})
+    await feed.wait_for("book", lambda m: is_channel(m, "book", "update"))
+    feed.messages.clear()
+    fault = {"exchange": "kraken", "action": {"drop": {"how": "rst"}}}
+    request = urllib.request.Request(
+        f"{arguments.control}/faults", json.dumps(fault).encode(), method="POST"
+    )
+    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).close())
+    again = await feed.wait_for("subscription anew", lambda m: m.get("method") == "subscribe")
+    assert again["success"] is True and again["result"]["depth"] == 25, again
+    await feed.wait_for("snapshot anew", lambda m: is_channel(m, "book", "snapshot"))
+    await feed.close()
+
+
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--http", required=True, help="base URL of REST, without a path")
     parser.add_argument("--ws", required=True, help="base URL of the WebSocket, without a path")
     parser.add_argument("--key", required=True)
     parser.add_argument("--secret", required=True)
+    parser.add_argument("--control", help="base URL of the mock's control port, without a path")
     arguments = parser.parse_args()
     best = await market_data(arguments)
     await order_book(arguments)
     await orders(arguments, best)
+    if arguments.control:
+        await reconnect(arguments)
 
 
 if __name__ == "__main__":
