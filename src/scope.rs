@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt as _;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
@@ -90,6 +90,11 @@ impl Scope {
     /// Cancels this scope and all below it.
     pub(crate) fn cancel(&self) {
         self.inner.token.cancel();
+    }
+
+    /// Cancels this scope when the guard is dropped, unless it is disarmed before.
+    pub(crate) fn cancel_on_drop(&self) -> DropGuard {
+        self.inner.token.clone().drop_guard()
     }
 
     /// Cancels every scope of this tree whose time has come once `phase` is entered.

@@ -20,6 +20,7 @@ use crate::exchange::{Adapter, ConnectionKind, ConnectionRules, Session, SymbolT
 use crate::market::Router;
 use crate::net::{self, Connector};
 use crate::orders::Desk;
+use crate::report::Stage;
 use crate::scope::Scope;
 use crate::types::{ExchangeName, Timestamp};
 
@@ -60,7 +61,14 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Keeps the connection alive until its scope is cancelled, then closes it in order.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let mut guard =
+            Guard { role: self.role.clone(), record: Arc::clone(&self.record), ended: false };
+        self.supervise().await;
+        guard.ended = true;
+    }
+
+    async fn supervise(mut self) {
         let config = &self.config;
         let mut backoff = Backoff::new(config.backoff_min, config.backoff_max, config.stable_after);
         let mut heard: Option<Timestamp> = None;
@@ -79,7 +87,8 @@ impl Driver {
                     warn!(%exchange, %connection, %ending, "connection ended during shutdown");
                     break;
                 }
-                Ending::Planned { .. } => {
+                // One that is replaced again and again waits like one that fails.
+                Ending::Planned { .. } if outcome.live_for >= self.config.stable_after => {
                     info!(%exchange, %connection, %ending, "connection ended");
                     continue;
                 }
@@ -103,6 +112,8 @@ impl Driver {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        // A stage only if no socket of this shutdown told how it ended.
+        self.record.reached(Stage::Dropped, None, Some("it was not connected"));
         self.record.set_status(ConnectionStatus::Closed);
     }
 
@@ -181,6 +192,27 @@ impl Driver {
         if let Role::Market { router, .. } = &self.role {
             router.gap(exchange, from, to);
         }
+    }
+}
+
+/// Tells the others if the driver's task ends without a word, that is, by a panic.
+struct Guard {
+    role: Role,
+    record: Arc<ConnectionRecord>,
+    ended: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let reason = "the connection's task ended unexpectedly";
+        if let Role::Trading { desk } = &self.role {
+            desk.session_lost(reason);
+        }
+        self.record.reached(Stage::Dropped, None, Some(reason));
+        self.record.set_status(ConnectionStatus::Failed { reason: reason.to_owned() });
     }
 }
 

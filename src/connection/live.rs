@@ -141,10 +141,8 @@ impl<'a> Live<'a> {
             desk.session_opened();
         }
         self.half.session().opened(driver.clock.now(), &mut self.out);
-        let ending = match self.process_outbox() {
-            Err(ending) => ending,
-            Ok(()) => self.run().await,
-        };
+        self.process_outbox();
+        let ending = self.run().await;
         let now = Instant::now();
         let live_for = self.ready_since.map_or(Duration::ZERO, |since| now.duration_since(since));
         let heard = self.ready_since.and(self.heard);
@@ -172,13 +170,15 @@ impl<'a> Live<'a> {
                     Ok(())
                 }
                 () = feed_ended(&driver.role), if is_open && self.unsubscribing.is_none() => {
-                    self.unsubscribe()
+                    self.unsubscribe();
+                    Ok(())
                 }
                 arrival = self.socket.next() => self.burst(arrival),
                 Some((tag, answer)) = self.requests.next() => {
                     let now = driver.clock.now();
                     self.half.session().answered(tag, answer, now, &mut self.out);
-                    self.process_outbox()
+                    self.process_outbox();
+                    Ok(())
                 }
                 () = command_waiting(&driver.role), if is_open && self.ready_since.is_some() => Ok(()),
                 () = &mut timer => {
@@ -212,7 +212,8 @@ impl<'a> Live<'a> {
         match arrival {
             Arrival::Text(text) => {
                 self.note_frame(now);
-                self.text(&text, now)
+                self.text(&text, now);
+                Ok(())
             }
             Arrival::Binary { bytes } => {
                 self.note_frame(now);
@@ -259,7 +260,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn text(&mut self, text: &str, now: Instant) -> Result<(), Ending> {
+    fn text(&mut self, text: &str, now: Instant) {
         let received = self.driver.clock.now();
         self.heard = Some(received);
         if let Err(error) = self.half.session().received(text, received, &mut self.out) {
@@ -276,24 +277,25 @@ impl<'a> Live<'a> {
             }
             self.out.ticks.clear();
         }
-        self.process_outbox()
+        self.process_outbox();
     }
 
     /// Carries out what the session put in its outbox.
-    fn process_outbox(&mut self) -> Result<(), Ending> {
+    fn process_outbox(&mut self) {
         self.backlog.extend(self.out.messages.drain(..));
         self.waiting_requests.extend(self.out.requests.drain(..));
         self.start_requests();
         if self.out.events.is_empty() {
-            return Ok(());
+            return;
         }
         let mut events = std::mem::take(&mut self.out.events);
-        let result = events.drain(..).try_for_each(|event| self.session_event(event));
+        for event in events.drain(..) {
+            self.session_event(event);
+        }
         self.out.events = events;
-        result
     }
 
-    fn session_event(&mut self, event: SessionEvent) -> Result<(), Ending> {
+    fn session_event(&mut self, event: SessionEvent) {
         let driver = self.driver;
         let (exchange, connection) = (driver.exchange, driver.role.kind());
         match event {
@@ -303,7 +305,9 @@ impl<'a> Live<'a> {
                 }
             }
             SessionEvent::Ready => self.becomes_live(),
-            SessionEvent::Refused(refusal) => return Err(Ending::Refused(refusal)),
+            SessionEvent::Refused(refusal) => {
+                self.begin_close(CLOSE_NORMAL, "refused", Ending::Refused(refusal));
+            }
             SessionEvent::Unsubscribed => {
                 self.unsubscribed = true;
                 driver.record.reached(Stage::Unsubscribed, None, None);
@@ -334,7 +338,6 @@ impl<'a> Live<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     fn becomes_live(&mut self) {
@@ -434,7 +437,7 @@ impl<'a> Live<'a> {
         if cancels {
             desk.written();
         }
-        self.process_outbox()?;
+        self.process_outbox();
         Ok(more)
     }
 
@@ -448,14 +451,14 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn unsubscribe(&mut self) -> Result<(), Ending> {
+    fn unsubscribe(&mut self) {
         let limit = UNSUBSCRIBE_LIMIT.min(self.driver.config.close_timeout);
         self.unsubscribing = Some(Instant::now() + limit);
         self.liveness.expect_no_ticks();
         if let Half::Market(session) = &mut self.half {
             session.unsubscribe(&mut self.out);
         }
-        self.process_outbox()
+        self.process_outbox();
     }
 
     // ---- closing --------------------------------------------------------------------------
@@ -468,6 +471,9 @@ impl<'a> Live<'a> {
         let mut closing =
             Closing { ending, code, deadline, frame_flushed: false, peer_answered: false };
         self.driver.record.set_status(ConnectionStatus::Closing);
+        if let Role::Trading { desk } = &self.driver.role {
+            desk.session_closing(&closing.ending.to_string());
+        }
         // What was not written so far never will be.
         self.backlog.clear();
         if let Err(error) = self.socket.close(code, reason) {
@@ -490,6 +496,9 @@ impl<'a> Live<'a> {
         let ending = Ending::ClosedByPeer { code, reason: reason.to_owned() };
         let deadline = now + self.driver.config.close_timeout;
         self.driver.record.reached(Stage::CloseFrameSent, code, None);
+        if let Role::Trading { desk } = &self.driver.role {
+            desk.session_closing(&ending.to_string());
+        }
         let code = code.unwrap_or(CLOSE_NORMAL);
         let (frame_flushed, peer_answered) = (true, true);
         self.closing = Some(Closing { ending, code, deadline, frame_flushed, peer_answered });
@@ -587,7 +596,9 @@ impl<'a> Live<'a> {
         }
         if self.ready_since.is_none() && now >= self.ready_deadline {
             let limit_ms = self.driver.config.ready_timeout.as_millis();
-            return Err(Ending::TimedOut { what: "logging in and subscribing", limit_ms });
+            let ending = Ending::TimedOut { what: "logging in and subscribing", limit_ms };
+            self.begin_close(CLOSE_NORMAL, "not ready in time", ending);
+            return Ok(());
         }
         if self.unsubscribing.is_some_and(|limit| now >= limit) && !self.unsubscribed {
             // Without the acknowledgement the close goes ahead; the missing stage tells.
@@ -622,7 +633,8 @@ impl<'a> Live<'a> {
             Probe::Message => {
                 let now = self.driver.clock.now();
                 self.half.session().ping(now, &mut self.out);
-                self.process_outbox()
+                self.process_outbox();
+                Ok(())
             }
         }
     }

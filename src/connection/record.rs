@@ -129,7 +129,9 @@ impl ConnectionRecord {
     pub(super) fn reached(&self, stage: Stage, code: Option<u16>, reason: Option<&str>) {
         let mut stages = self.stages();
         let Some(epoch) = stages.epoch else { return };
-        if stages.reached.iter().any(|known| known.stage == stage) {
+        let known = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        // A connection that closed in order is not dropped as well.
+        if known(stage) || (stage == Stage::Dropped && known(Stage::TcpClosed)) {
             return;
         }
         match stage {

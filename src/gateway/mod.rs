@@ -79,7 +79,7 @@ impl Gateway {
     /// closed again before this returns.
     ///
     /// # Cancel safety
-    /// Dropping the future abandons the start; sockets that were open are dropped.
+    /// Dropping the future abandons the start; sockets that were open are closed.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::start_in(config, Environment::system()).await
     }

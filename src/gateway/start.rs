@@ -127,6 +127,7 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
 
     let clock = Arc::clone(&environment.clock);
     let root = Scope::root("gateway");
+    let abandoned = root.cancel_on_drop();
     let journal = Journal::new(config.orders.updates_backlog);
     let ids = Arc::new(IdGenerator::new(&config.gateway.order_tag, clock.now()));
     let all = prepared.iter().flat_map(|exchange| exchange.symbols.instruments().to_vec());
@@ -156,6 +157,7 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
         undo(&root, &exchanges).await;
         return Err(problem);
     }
+    abandoned.disarm();
 
     let desks = exchanges.iter().map(|e| (e.name, Arc::clone(&e.desk))).collect();
     let inner = Inner {
@@ -284,11 +286,12 @@ fn launch(
 }
 
 async fn all_live(exchanges: &[Arc<ExchangeParts>], config: &Config) -> Result<(), StartError> {
+    let began = Instant::now();
     for exchange in exchanges {
         let of = config.exchanges.iter().find(|e| e.name == exchange.name);
         let settings = of.map_or(&config.connection, |found| &found.connection);
         let limit = settings.connect_timeout + settings.ready_timeout;
-        let deadline = Instant::now() + limit;
+        let deadline = began + limit;
         for connection in &exchange.connections {
             becomes_live(exchange.name, connection, deadline, limit).await?;
         }

@@ -241,18 +241,33 @@ impl Desk {
         }
     }
 
+    /// The session is about to close: nothing more is written, answers may still come.
+    pub(crate) fn session_closing(&self, reason: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        let effects = self.take_down(&mut state, reason, now);
+        self.carry_out(&mut state, effects);
+    }
+
+    /// Closes the lane and fails the new orders in it.
+    fn take_down(&self, state: &mut State, reason: &str, now: Moment) -> Effects {
+        let unwritten = self.lane.set_state(LaneState::Down);
+        reason.clone_into(&mut state.down_reason);
+        let mut effects = Effects::default();
+        for id in unwritten {
+            let why = format!("the connection ended before it was written: {reason}");
+            effects.changes.extend(state.book.not_sent(id, &why, now).changes);
+        }
+        effects
+    }
+
     /// The session is gone. New orders that were not written fail, written ones without an answer
     /// are unknown.
     pub(crate) fn session_lost(&self, reason: &str) {
         let now = self.now();
         let mut state = self.state();
-        let unwritten = self.lane.set_state(LaneState::Down);
-        reason.clone_into(&mut state.down_reason);
-        let mut effects = state.book.connection_lost(reason, now);
-        for id in unwritten {
-            let why = format!("the connection was lost before it was written: {reason}");
-            effects.changes.extend(state.book.not_sent(id, &why, now).changes);
-        }
+        let mut effects = self.take_down(&mut state, reason, now);
+        effects.changes.extend(state.book.connection_lost(reason, now).changes);
         self.carry_out(&mut state, effects);
     }
 

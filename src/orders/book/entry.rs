@@ -49,7 +49,7 @@ impl Entry {
             sent: None,
             ended: None,
             answered: false,
-            refreshed: false,
+            refreshed: true,
             presumed: false,
             asked: None,
             not_found: 0,

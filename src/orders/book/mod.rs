@@ -264,7 +264,13 @@ impl Book {
                     effects.work.push(Work::Query(id));
                     entry.asked = Some(now.monotonic);
                 }
-                OrderStatus::OutcomeUnknown if passed(entry.asked, self.patience.query) => {
+                OrderStatus::Pending => {}
+                // What the present session has not confirmed keeps new orders out, so a question
+                // that failed is asked again as well.
+                status
+                    if (status == OrderStatus::OutcomeUnknown || !entry.refreshed)
+                        && passed(entry.asked, self.patience.query) =>
+                {
                     effects.work.push(Work::Query(id));
                     entry.asked = Some(now.monotonic);
                 }
@@ -289,6 +295,7 @@ impl Book {
     pub(crate) fn is_waiting(&self) -> bool {
         self.open.values().any(|entry| {
             entry.cancel.is_some()
+                || !entry.refreshed
                 || matches!(entry.order.status, OrderStatus::Sent | OrderStatus::OutcomeUnknown)
         })
     }

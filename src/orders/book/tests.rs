@@ -218,6 +218,20 @@ fn after_a_reconnect_only_unmentioned_orders_are_asked() {
 }
 
 #[test]
+fn a_question_that_failed_after_a_reconnect_is_asked_again() {
+    let mut bench = Bench::open("a");
+    bench.book.connection_lost("gone", bench.now);
+    bench.book.session_opened();
+    assert_eq!(bench.book.session_ready(), vec![Work::Query(id("a"))]);
+    bench.book.begin_query(id("a"), bench.now).unwrap();
+    bench.apply(event("a", OrderNews::QueryFailed { reason: "rate limit".into() }));
+    assert!(bench.book.is_waiting() && !bench.book.is_reconciled());
+    assert_eq!(bench.pass(QUERY).work, vec![Work::Query(id("a"))]);
+    bench.apply(event("a", status(OrderStatus::Open, "0")));
+    assert!(bench.book.is_reconciled());
+}
+
+#[test]
 fn not_found_once_is_a_race_and_twice_is_an_answer() {
     let mut bench = Bench::sent("a");
     bench.apply(event("a", OrderNews::NotFound));
