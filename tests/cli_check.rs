@@ -81,10 +81,12 @@ fn the_effective_values_are_a_configuration_with_its_secrets_redacted() {
 
 #[test]
 fn what_is_most_likely_not_meant_is_a_warning() {
-    let output = check_text("[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\n");
+    let output = check_text(
+        "[shutdown]\ncancel_retry = \"9s\"\n[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\ntrading = false\n",
+    );
     assert_eq!(output.status.code(), Some(0));
     let warned = text(&output.stderr);
-    assert!(warned.contains("exchanges.kraken: no credentials"), "{warned}");
+    assert!(warned.contains("warning: shutdown.cancel_retry: a lost cancel"), "{warned}");
 }
 
 #[test]

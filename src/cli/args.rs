@@ -1,8 +1,11 @@
 //! What the program takes on its command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use exchange_gateway::config::parse_duration;
 use exchange_gateway::exchange::{AdapterKind, ConnectionKind};
 
 const LONG_ABOUT: &str = "\
@@ -14,6 +17,8 @@ Stop it with Ctrl-C or SIGTERM. A second signal forces the exit.";
 
 const AFTER_HELP: &str = "\
 Examples:
+  exchange-gateway demo
+  exchange-gateway run --config gateway.toml --log gateway.log
   exchange-gateway check --config gateway.toml
   exchange-gateway inspect gateway.log
   exchange-gateway decode --exchange kraken --connection market recorded.jsonl | jq .price
@@ -26,7 +31,8 @@ Exit codes of a shutdown:
   13  an order is left open or unknown; it is named in the report
   14  state could not be saved
 Others:
-   1  `inspect` found something missing, `decode` met an unreadable message
+   1  the gateway could not start, and no order was sent; `inspect` found something missing;
+      `decode` met an unreadable message
    2  wrong usage, a faulty configuration, an unreadable file";
 
 #[derive(Debug, Parser)]
@@ -40,10 +46,82 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
+    Run(RunArgs),
     Check(CheckArgs),
     Inspect(InspectArgs),
     Decode(DecodeArgs),
     Completions(CompletionsArgs),
+}
+
+const DEMO_HELP: &str = "\
+Examples:
+  exchange-gateway demo --for 10s
+  exchange-gateway demo --exchanges kraken --orders 20 --seed 7
+  exchange-gateway demo --faults faults.toml; echo $?
+
+Exits with the code of the shutdown, see `exchange-gateway --help`.";
+
+/// Trade on exchanges of its own making, then shut down cleanly
+///
+/// Starts mock exchanges in this process, connects the gateway to them over real sockets, shows
+/// the ticks, places orders that rest and some that fill, and after a while (or on Ctrl-C) shuts
+/// down through every phase. It then prints the report of the gateway and, beside it, what the
+/// exchanges saw.
+#[derive(Debug, clap::Args)]
+#[command(after_help = DEMO_HELP)]
+pub(crate) struct DemoArgs {
+    /// End after this long
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    /// Which exchanges
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "binance,kraken",
+        value_parser = adapter_parser())]
+    pub(crate) exchanges: Vec<AdapterKind>,
+    /// Orders to rest on each exchange
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(..=100))]
+    pub(crate) orders: u16,
+    /// Seed of the markets: the same seed gives the same prices
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where the state goes
+    #[arg(long, value_name = "DIR", default_value = "gateway-state/demo")]
+    pub(crate) state_dir: PathBuf,
+    /// The JSON log [default: gateway.log in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Faults for the exchanges to make, as [[fault]] tables in a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Serve the exchanges' ledger and faults over HTTP here, for example 127.0.0.1:9100
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) control: Option<SocketAddr>,
+    /// What the log shows on the terminal: error, warn, info, debug, or a filter by target
+    #[arg(long, value_name = "FILTER", default_value = "warn", env = "EXCHANGE_GATEWAY_LOG")]
+    pub(crate) log_level: String,
+}
+
+/// Run the gateway of a configuration file
+///
+/// Connects to every exchange, shows the ticks, and runs until Ctrl-C or SIGTERM (or the end of
+/// --for). Then it shuts down through every phase, prints the report and exits with its code.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Where the state goes, in place of the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Also write the log as JSON, one object a line; `inspect` reads it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// End after this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// What the log shows on the terminal: error, warn, info, debug, or a filter by target
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "EXCHANGE_GATEWAY_LOG")]
+    pub(crate) log_level: String,
 }
 
 /// Check a configuration and show its effective values

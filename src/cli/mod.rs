@@ -5,9 +5,17 @@ mod check;
 mod completions;
 mod decode;
 mod decode_events;
+mod demo;
 mod inspect;
+mod json_log;
+mod ledger_table;
 mod lines;
+mod logging;
 mod output;
+mod report_table;
+mod run;
+mod screen;
+mod view;
 
 use std::process::ExitCode;
 
@@ -17,10 +25,14 @@ use args::{Args, Command};
 
 /// Wrong usage or a faulty configuration.
 const USAGE: u8 = 2;
+/// There is no gateway; no order has been sent.
+const NOT_STARTED: u8 = 1;
 
 /// Runs the program and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     let result = match Args::parse().command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Decode(args) => decode::decode(&args),

@@ -42,12 +42,6 @@ impl Config {
             warnings.push(Fault::new("shutdown.cancel_retry", problem).help("lower it"));
         }
         for exchange in &self.exchanges {
-            if exchange.trading && exchange.credentials.is_none() {
-                let key = format!("exchanges.{}", exchange.name);
-                let problem = "no credentials, so there is market data only";
-                let help = "set api_key_env and api_secret_env, or trading = false";
-                warnings.push(Fault::new(key, problem).help(help));
-            }
             if exchange.allow_insecure {
                 let key = format!("exchanges.{}.allow_insecure", exchange.name);
                 warnings.push(Fault::new(key, "unencrypted connections are allowed"));

@@ -153,7 +153,17 @@ fn exchange<'t>(
     exchange.http_url = reader.url(s, "http_url");
     set(&mut exchange.allow_insecure, reader.flag(s, "allow_insecure"));
     set(&mut exchange.trading, reader.flag(s, "trading"));
-    exchange.credentials = credentials(reader, s);
+    exchange.credentials = match credentials(reader, s) {
+        Keys::Given(credentials) => Some(credentials),
+        Keys::Absent if exchange.trading => {
+            let help =
+                "set api_key_env and api_secret_env, or trading = false for market data alone";
+            let fault = Fault::new(s.path.clone(), "orders need an API key").help(help);
+            reader.fault_at(offset, fault);
+            None
+        }
+        Keys::Absent | Keys::Faulty => None,
+    };
     exchange.ca_file = reader.path(s, "ca_file");
     if let Some(file) = &exchange.ca_file
         && let Err(error) = std::fs::File::open(file)
@@ -240,27 +250,30 @@ fn instruments<'t>(
     sound.then_some(instruments)
 }
 
-fn credentials<'t>(reader: &mut Reader<'t>, s: &mut Section<'t>) -> Option<Credentials> {
+enum Keys {
+    Absent,
+    Faulty,
+    Given(Credentials),
+}
+
+fn credentials<'t>(reader: &mut Reader<'t>, s: &mut Section<'t>) -> Keys {
     let key = secret(reader, s, ["api_key", "api_key_env", "api_key_file"]);
     let secret = secret(reader, s, ["api_secret", "api_secret_env", "api_secret_file"]);
-    match (key, secret) {
+    let (problem, help) = match (key, secret) {
         (Given::Value(api_key), Given::Value(api_secret)) => {
-            Some(Credentials { api_key, api_secret })
+            return Keys::Given(Credentials { api_key, api_secret });
         }
-        (Given::Nothing, Given::Value(_) | Given::Faulty) => {
-            let problem = "an API secret is given without an API key";
-            let fault = Fault::new(s.path.clone(), problem).help("set api_key_env or api_key_file");
-            reader.fault_of_key(fault);
-            None
+        (Given::Nothing, Given::Nothing) => return Keys::Absent,
+        (Given::Nothing, _) => {
+            ("an API secret is given without an API key", "set api_key_env or api_key_file")
         }
-        (Given::Value(_) | Given::Faulty, Given::Nothing) => {
-            let problem = "an API key is given without an API secret";
-            let help = "set api_secret_env or api_secret_file";
-            reader.fault_of_key(Fault::new(s.path.clone(), problem).help(help));
-            None
+        (_, Given::Nothing) => {
+            ("an API key is given without an API secret", "set api_secret_env or api_secret_file")
         }
-        _ => None,
-    }
+        _ => return Keys::Faulty,
+    };
+    reader.fault_of_key(Fault::new(s.path.clone(), problem).help(help));
+    Keys::Faulty
 }
 
 enum Given {
@@ -347,6 +360,7 @@ mod tests {
     }
 
     const KRAKEN: &str = "[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\n";
+    const FEED_ONLY: &str = "[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\ntrading = false\n";
 
     #[test]
     fn a_file_overrides_defaults_and_an_exchange_overrides_the_common_connection() {
@@ -417,7 +431,7 @@ mod tests {
             ("[gateway]\n[gateway]", ":2:2: duplicate key"),
         ];
         for (text, expected) in cases {
-            let found = faults(&format!("{text}\n{KRAKEN}"));
+            let found = faults(&format!("{text}\n{FEED_ONLY}"));
             assert_eq!(found.len(), 1, "{text}: {found:#?}");
             assert!(found[0].starts_with(&format!("gateway.toml{expected}")), "{text}: {found:#?}");
         }
@@ -481,7 +495,7 @@ mod tests {
     #[test]
     fn instruments_are_numbered_and_corrected() {
         let found = faults(
-            "[exchanges.kraken]\ninstruments = [\n \"BTC-USD\",\n \"eth/usd\",\n \"BTC-USD\",\n 7 ]",
+            "[exchanges.kraken]\ninstruments = [\n \"BTC-USD\",\n \"eth/usd\",\n \"BTC-USD\",\n 7 ]\ntrading = false",
         );
         assert_eq!(
             found,
@@ -491,13 +505,13 @@ mod tests {
                 "gateway.toml:6:2: exchanges.kraken.instruments[3]: expected text, found a whole number; write pairs like [\"BTC-USDT\", \"ETH-USDT\"]",
             ]
         );
-        let found = faults("[exchanges.kraken]\ninstruments = []");
+        let found = faults("[exchanges.kraken]\ninstruments = []\ntrading = false");
         assert!(found[0].contains(":2:15: exchanges.kraken.instruments: no instrument is given"));
     }
 
     #[test]
     fn all_faults_of_a_file_come_together_in_its_order() {
-        let text = "[gateway]\ncolour = 1\n[shutdown]\ndeadline = \"x\"\n[exchanges.krakn]\ninstruments = [\"x\"]\n";
+        let text = "[gateway]\ncolour = 1\n[shutdown]\ndeadline = \"x\"\n[exchanges.krakn]\ninstruments = [\"x\"]\ntrading = false\n";
         let found = faults(text);
         let places: Vec<_> = found.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
         let expected =

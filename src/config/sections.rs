@@ -179,9 +179,9 @@ pub struct ExchangeConfig {
     pub allow_insecure: bool,
     /// What to subscribe to and to trade, 1 to 500; each carries this exchange's name.
     pub instruments: Vec<Instrument>,
-    /// Whether to connect for orders. Default true; without credentials there is market data only.
+    /// Whether to connect for orders, which needs credentials. Default true.
     pub trading: bool,
-    /// API key and secret.
+    /// API key and secret; not needed for market data alone.
     pub credentials: Option<Credentials>,
     /// PEM file of certificate authorities to trust beside the usual ones, for a test exchange.
     pub ca_file: Option<PathBuf>,

@@ -291,6 +291,12 @@ impl Run {
     }
 }
 
+/// Orders are the first to be dealt with, so they come first.
+fn rank(connection: &str) -> usize {
+    let order = [ORDERS, "market", "trading"];
+    order.iter().position(|known| *known == connection).unwrap_or(order.len())
+}
+
 impl Shutdown {
     /// Whether it was the whole gateway's and not the drain of one exchange.
     fn is_whole(&self) -> bool {
@@ -327,8 +333,11 @@ impl ExchangeTimeline {
             None => {
                 let stages = Vec::new();
                 let timeline = ConnectionTimeline { connection: connection.to_owned(), stages };
-                self.connections.push(timeline);
-                self.connections.len() - 1
+                let index = self
+                    .connections
+                    .partition_point(|other| rank(&other.connection) <= rank(connection));
+                self.connections.insert(index, timeline);
+                index
             }
         };
         Ok(&mut self.connections[index])

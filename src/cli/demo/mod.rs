@@ -1,0 +1,158 @@
+//! `demo`: the gateway against exchanges of its own making, from the first tick to the ledger.
+
+mod strategy;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use exchange_gateway::config::ExchangeConfig;
+use exchange_gateway::exchange::{AdapterKind, Credentials, Secret};
+use exchange_gateway::{Config, Gateway};
+use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
+use url::Url;
+
+use super::args::DemoArgs;
+use super::run::{not_started, runtime, say, show_end, show_previous, until_end};
+use super::{NOT_STARTED, USAGE, ledger_table, logging, screen, view};
+use strategy::{Activity, Strategy};
+
+/// How often an instrument is shown where there is no terminal.
+const PLAIN_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) fn demo(args: &DemoArgs) -> io::Result<u8> {
+    let log = args.log.clone().unwrap_or_else(|| args.state_dir.join("gateway.log"));
+    if let Err(error) = logging::install(&args.log_level, Some(&log)) {
+        eprintln!("exchange-gateway: the log {}: {error}", log.display());
+        return Ok(USAGE);
+    }
+    let faults = match args.faults.as_ref().map(std::fs::read_to_string).transpose() {
+        Ok(faults) => faults,
+        Err(error) => {
+            let file = args.faults.clone().unwrap_or_default();
+            eprintln!("exchange-gateway: the faults {}: {error}", file.display());
+            return Ok(USAGE);
+        }
+    };
+    runtime()?.block_on(async {
+        let mock = match MockExchange::start(mock_config(args)).await {
+            Ok(mock) => mock,
+            Err(error) => {
+                eprintln!("exchange-gateway: {error}");
+                return Ok(NOT_STARTED);
+            }
+        };
+        if let Some(faults) = faults
+            && let Err(error) = mock.faults().add_toml(&faults)
+        {
+            eprintln!("exchange-gateway: {error}");
+            return Ok(USAGE);
+        }
+        trade(args, mock, log).await
+    })
+}
+
+fn mock_config(args: &DemoArgs) -> MockConfig {
+    let venue = |kind| args.exchanges.contains(&kind).then(VenueConfig::default);
+    MockConfig {
+        seed: args.seed,
+        binance: venue(AdapterKind::Binance),
+        kraken: venue(AdapterKind::Kraken),
+        control: args.control,
+        ..MockConfig::default()
+    }
+}
+
+async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<u8> {
+    let config = match gateway_config(args, &mock) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("exchange-gateway: {error}");
+            return Ok(NOT_STARTED);
+        }
+    };
+    introduce(&mock);
+    let gateway = match Gateway::start(config).await {
+        Ok(gateway) => gateway,
+        Err(error) => return Ok(not_started(&error)),
+    };
+    show_previous(gateway.previous_ticks());
+    let activity = Activity::default();
+    let strategy = Strategy::new(&gateway, &activity, args.orders.into(), args.seed);
+    let title = || {
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        format!(
+            "demo   {} orders open, {} placed, {} fills   Ctrl-C to end",
+            gateway.orders().unfinished().len(),
+            count(&activity.placed),
+            count(&activity.fills),
+        )
+    };
+    let shown = async {
+        let shown = view::show(&gateway, title, PLAIN_PAUSE);
+        tokio::join!(shown, strategy.trade(), strategy.follow()).0
+    };
+    let report = until_end(&gateway, Some(args.duration), shown).await?;
+    show_end(&gateway, &report);
+    let state = gateway.state_directory().path().display().to_string();
+    drop(gateway);
+    let ledger = mock.shutdown().await;
+    say(&format!(
+        "\nWhat the exchanges saw (an independent ledger)\n{}\n\
+         state directory  {state}\n\
+         JSON log         {log}\n\
+         see its stages   exchange-gateway inspect {log}",
+        ledger_table::render(&ledger, screen::stdout_colors()),
+        log = log.display(),
+    ));
+    Ok(report.outcome.exit_code())
+}
+
+fn introduce(mock: &MockExchange) {
+    for venue in mock.venues() {
+        say(&format!("mock {} listens on {}", venue.name(), venue.address()));
+    }
+    if let Some(url) = mock.control_url() {
+        say(&format!("control port at {url} (ledger at {url}/ledger)"));
+    }
+}
+
+/// A gateway on the venues of the mock, with the first instruments that each lists.
+fn gateway_config(
+    args: &DemoArgs,
+    mock: &MockExchange,
+) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
+    let mut config = Config::default();
+    config.gateway.state_dir.clone_from(&args.state_dir);
+    for &kind in &args.exchanges {
+        let Some(venue) = mock.venue(kind.as_str()) else { continue };
+        let mut exchange = ExchangeConfig::new(kind);
+        let production = kind.production();
+        exchange.market_url = Some(at_venue(&production.market, &venue)?);
+        exchange.trading_url = Some(at_venue(&production.trading, &venue)?);
+        exchange.http_url = Some(venue.http_url().parse()?);
+        let keys = venue.credentials();
+        exchange.credentials = Some(Credentials {
+            api_key: Secret::new(keys.api_key),
+            api_secret: Secret::new(keys.api_secret),
+        });
+        for instrument in venue.instruments().iter().take(INSTRUMENTS) {
+            let pair = format!("{}-{}", instrument.base, instrument.quote);
+            exchange.instruments.push(exchange.name.instrument(&pair)?);
+        }
+        config.exchanges.push(exchange);
+    }
+    Ok(config)
+}
+
+/// Instruments an exchange.
+const INSTRUMENTS: usize = 3;
+
+/// The path of a production address at a venue of the mock.
+fn at_venue(production: &Url, venue: &Venue) -> Result<Url, url::ParseError> {
+    let mut url: Url = venue.ws_url().parse()?;
+    url.set_path(production.path());
+    url.set_query(production.query());
+    Ok(url)
+}

@@ -1,0 +1,201 @@
+//! The log file: one JSON object a line, with the fields of the event and of the spans around it
+//! side by side, so that `jq 'select(.exchange == "kraken")'` finds everything of an exchange.
+//!
+//! Each line is written before the logging call returns, so nothing is lost at exit or at a crash.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::{LookupSpan, Scope};
+
+/// Where the lines go: the file, and the standard error from the first failure on.
+pub(crate) struct JsonLog {
+    path: PathBuf,
+    file: Mutex<Option<Box<dyn Write + Send>>>,
+    notice: fn(&str),
+}
+
+impl JsonLog {
+    /// Opens the file for appending, with its directory.
+    pub(crate) fn open(path: &Path, notice: fn(&str)) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let file = File::options().create(true).append(true).open(path)?;
+        Ok(Self::new(path, Box::new(file), notice))
+    }
+
+    fn new(path: &Path, file: Box<dyn Write + Send>, notice: fn(&str)) -> Self {
+        Self { path: path.to_owned(), file: Mutex::new(Some(file)), notice }
+    }
+
+    fn write(&self, line: &str) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = file.as_mut() else {
+            (self.notice)(line.trim_end());
+            return;
+        };
+        // One call a line, so that two processes appending to one file do not tear lines.
+        if let Err(error) = writer.write_all(line.as_bytes()) {
+            *file = None;
+            let path = self.path.display();
+            (self.notice)(&format!(
+                "the log file {path} cannot be written ({error}); the log goes on here"
+            ));
+            (self.notice)(line.trim_end());
+        }
+    }
+}
+
+struct SpanFields(Map<String, Value>);
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for JsonLog {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Map::new();
+        attributes.record(&mut Collect(&mut fields));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(SpanFields(fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(SpanFields(fields)) = span.extensions_mut().get_mut()
+        {
+            values.record(&mut Collect(fields));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut fields = Map::new();
+        // Inner spans overwrite outer ones, and the event overwrites all.
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(SpanFields(outer)) = span.extensions().get() {
+                for (name, value) in outer {
+                    fields.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        event.record(&mut Collect(&mut fields));
+        let message = fields.remove("message").unwrap_or_else(|| "".into());
+        let (time, level) = (jiff::Timestamp::now(), metadata.level());
+        let target = Value::from(metadata.target());
+        // What every line has comes first, for those who read it by eye.
+        let mut line = format!(
+            "{{\"time\":\"{time}\",\"level\":\"{level}\",\"target\":{target},\"message\":{message}"
+        );
+        for (name, value) in fields {
+            line.push_str(&format!(",{}:{value}", Value::from(name)));
+        }
+        line.push_str("}\n");
+        self.write(&line);
+    }
+}
+
+struct Collect<'m>(&'m mut Map<String, Value>);
+
+impl Collect<'_> {
+    fn insert(&mut self, field: &Field, value: Value) {
+        // A field must not pass for what every line has.
+        let name = match field.name() {
+            name @ ("time" | "level" | "target") => format!("{name}_"),
+            name => name.to_owned(),
+        };
+        self.0.insert(name, value);
+    }
+}
+
+impl Visit for Collect<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn a_line_holds_the_fields_of_its_event_and_of_the_spans_around_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/gateway.log");
+        let log = JsonLog::open(&path, |_| ()).unwrap();
+        let subscriber = tracing_subscriber::registry().with(log);
+        tracing::subscriber::with_default(subscriber, || {
+            let _outer = tracing::info_span!("exchange", exchange = "kraken", level = 7).entered();
+            let _inner = tracing::info_span!("connection", connection = %"market").entered();
+            tracing::warn!(target: "exchange_gateway::stage", elapsed_ms = 12_u64, "the {}", "end");
+        });
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "the end");
+        assert_eq!(line["target"], "exchange_gateway::stage");
+        assert_eq!((&line["level"], &line["level_"]), (&"WARN".into(), &7.into()));
+        assert_eq!(line["exchange"], "kraken");
+        assert_eq!(line["connection"], "market");
+        assert_eq!(line["elapsed_ms"], 12);
+        assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    }
+
+    static NOTICES: AtomicUsize = AtomicUsize::new(0);
+
+    struct Full(Arc<AtomicUsize>);
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_file_that_fails_is_left_for_the_standard_error_with_one_notice() {
+        let writes = Arc::new(AtomicUsize::new(0));
+        let log = JsonLog::new(Path::new("full.log"), Box::new(Full(writes.clone())), |_| {
+            NOTICES.fetch_add(1, Ordering::Relaxed);
+        });
+        log.write("one\n");
+        log.write("two\n");
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+        assert_eq!(NOTICES.load(Ordering::Relaxed), 3, "the notice and two lines");
+    }
+}
