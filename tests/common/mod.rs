@@ -1,6 +1,10 @@
 //! What the integration tests share: mock exchanges, a gateway connected to them, and waiting for
 //! events.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, reason = "each test file is a crate of its own")]
+
+pub mod judge;
+pub mod logs;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,11 +13,15 @@ use std::time::Duration;
 use exchange_gateway::config::{Config, ExchangeConfig};
 use exchange_gateway::exchange::{AdapterKind, Credentials, Secret};
 use exchange_gateway::types::{Instrument, NewOrder, Order, Side};
-use exchange_gateway::{Gateway, OrderUpdates};
-use mock_exchange::{Ledger, MockConfig, MockExchange, Venue, VenueConfig};
+use exchange_gateway::{ConnectionSnapshot, ConnectionStatus, Gateway, OrderError, OrderUpdates};
+use mock_exchange::{Fault, FaultAction, Ledger, Limits, MockConfig, MockExchange};
+use mock_exchange::{Venue, VenueConfig};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Seed of the mock's markets.
+pub const SEED: u64 = 7;
 
 /// Both exchanges.
 pub const BOTH: &[&str] = &["binance", "kraken"];
@@ -28,14 +36,15 @@ pub struct Bench {
 impl Bench {
     /// The named exchanges, quiet and without limits.
     pub async fn start(exchanges: &[&str]) -> Self {
-        Self::start_with(exchanges, VenueConfig::quiet()).await
+        Self::start_with(exchanges, quiet()).await
     }
 
     /// The named exchanges with other settings.
     pub async fn start_with(exchanges: &[&str], venue: VenueConfig) -> Self {
         let wanted = |name: &str| exchanges.contains(&name).then(|| venue.clone());
+        println!("mock seed {SEED}");
         let mock = MockExchange::start(MockConfig {
-            seed: 7,
+            seed: SEED,
             binance: wanted("binance"),
             kraken: wanted("kraken"),
             ..MockConfig::default()
@@ -68,6 +77,25 @@ impl Bench {
         self.mock.venue(name).expect("the venue was started")
     }
 
+    /// Adds a fault to one exchange that happens once.
+    pub fn fault(&self, exchange: &str, action: FaultAction) {
+        self.add(Fault::new(action).at(exchange));
+    }
+
+    /// Adds a fault.
+    pub fn add(&self, fault: Fault) {
+        self.mock.faults().add(fault).expect("a fault that can be");
+    }
+
+    /// Waits until every connection at the exchanges has ended.
+    pub async fn all_closed(&self) -> Ledger {
+        self.ledger(|ledger| {
+            let mut all = ledger.exchanges.values().flat_map(|e| &e.connections);
+            all.all(|connection| connection.closed.is_some())
+        })
+        .await
+    }
+
     pub async fn gateway(&self) -> Gateway {
         Gateway::start(self.config.clone()).await.expect("the gateway starts")
     }
@@ -76,6 +104,11 @@ impl Bench {
     pub async fn ledger(&self, wanted: impl Fn(&Ledger) -> bool + Send) -> Ledger {
         self.mock.wait_for(wanted, PATIENCE).await.expect("the ledger becomes as wanted")
     }
+}
+
+/// A still market without rate limits.
+pub fn quiet() -> VenueConfig {
+    VenueConfig { limits: Limits::Off, ..VenueConfig::quiet() }
 }
 
 /// A gateway's configuration for one mock exchange.
@@ -144,4 +177,65 @@ pub async fn update(
 /// Waits for something that must happen.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
+}
+
+/// Waits for what no event tells: looks again every few milliseconds.
+pub async fn until(what: &str, wanted: impl Fn() -> bool) {
+    let looking = async {
+        while !wanted() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{what} in time"));
+}
+
+/// One connection of a gateway as it is now.
+pub fn connection(gateway: &Gateway, exchange: &str, kind: &str) -> ConnectionSnapshot {
+    let all = gateway.connections();
+    let found =
+        all.into_iter().find(|c| c.exchange.as_str() == exchange && c.connection.as_str() == kind);
+    found.expect("the connection is configured")
+}
+
+/// Waits until a connection has been live again this often.
+pub async fn reconnected(gateway: &Gateway, exchange: &str, kind: &str, times: u64) {
+    until(&format!("{exchange} {kind} is live again"), || {
+        let now = connection(gateway, exchange, kind);
+        now.reconnects >= times && now.status == ConnectionStatus::Live
+    })
+    .await;
+}
+
+/// Places an order as soon as the gateway takes orders again.
+pub async fn submit_when_open(gateway: &Gateway, order: NewOrder) -> Order {
+    within(async {
+        loop {
+            match gateway.orders().submit(order).await {
+                Ok(order) => return order,
+                Err(OrderError::NotConnected { .. } | OrderError::NotSent { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    })
+    .await
+}
+
+/// The report's line on an order.
+pub fn reported(
+    report: &exchange_gateway::ShutdownReport,
+    id: exchange_gateway::types::ClientOrderId,
+) -> &exchange_gateway::shutdown::OrderReport {
+    let mut all = report.exchanges.iter().flat_map(|exchange| &exchange.orders);
+    all.find(|order| order.client_id == id)
+        .unwrap_or_else(|| panic!("order {id} is in the report: {report:#?}"))
+}
+
+/// How a phase of a shutdown went.
+pub fn phase(
+    report: &exchange_gateway::ShutdownReport,
+    wanted: exchange_gateway::Phase,
+) -> &exchange_gateway::shutdown::PhaseReport {
+    report.phases.iter().find(|phase| phase.phase == wanted).expect("the phase was entered")
 }
