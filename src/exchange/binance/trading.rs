@@ -206,7 +206,8 @@ impl Trading {
         Ok(())
     }
 
-    /// A cancel is synchronous: its answer is also the order's end.
+    /// The answer says that the order is cancelled, but it is the private stream that ends it: an
+    /// answer that no update follows is asked about instead of believed.
     fn cancelled(
         &self,
         result: &OrderResult<'_>,
@@ -220,17 +221,7 @@ impl Trading {
             .map(|about| about.client_id)
             .or_else(|| result.orig_client_order_id.client_id("origClientOrderId"));
         event.news = OrderNews::CancelAcknowledged;
-        if !result.status.is_present() {
-            out.order(event);
-            return Ok(());
-        }
-        let status = order_status(result.status, "status")?;
-        let cumulative = Some(result.executed_qty.amount("executedQty")?);
-        out.order(event.clone());
-        if status.is_terminal() {
-            event.news = OrderNews::Ended { status, cumulative, reason: None };
-            out.order(event);
-        }
+        out.order(event);
         Ok(())
     }
 

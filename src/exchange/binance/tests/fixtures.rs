@@ -118,17 +118,7 @@ fn every_recorded_answer_is_what_it_is() {
                 },
             )],
         ),
-        (
-            "api_order_cancel_ack",
-            vec![
-                cancelled(OrderNews::CancelAcknowledged),
-                cancelled(OrderNews::Ended {
-                    status: OrderStatus::Canceled,
-                    cumulative: Some(quantity("0.00001")),
-                    reason: None,
-                }),
-            ],
-        ),
+        ("api_order_cancel_ack", vec![cancelled(OrderNews::CancelAcknowledged)]),
         ("api_order_place_ack", vec![placed(1_660_801_715_639)]),
         ("api_order_place_full_filled", vec![placed(1_660_801_715_793)]),
         (

@@ -256,18 +256,10 @@ fn an_answered_order_is_acknowledged_rejected_or_unknown() {
 }
 
 #[test]
-fn an_answered_cancel_ends_the_order_with_what_was_filled() {
+fn an_answered_cancel_is_no_end_before_the_private_stream_says_so() {
     let ack = r#"{"id":ID,"status":200,"result":{"symbol":"BTCUSDT","origClientOrderId":"gw00000001","orderId":7,"clientOrderId":"server-made","transactTime":1700000000500,"executedQty":"0.00040","status":"CANCELED"}}"#;
-    let ended = OrderNews::Ended {
-        status: OrderStatus::Canceled,
-        cumulative: Some(quantity("0.0004")),
-        reason: None,
-    };
     let at = Some(time(1_700_000_000_500));
-    assert_eq!(
-        dialogue(cancel, ack),
-        [ours(Some("7"), at, OrderNews::CancelAcknowledged), ours(Some("7"), at, ended)]
-    );
+    assert_eq!(dialogue(cancel, ack), [ours(Some("7"), at, OrderNews::CancelAcknowledged)]);
 }
 
 #[test]
