@@ -36,8 +36,8 @@ pub(in crate::orders) struct Cancel {
     pub(in crate::orders) attempts: u32,
     pub(in crate::orders) first_written: Option<Instant>,
     pub(super) last_written: Option<Instant>,
-    /// Whether the last answer refused it.
-    pub(super) refused: bool,
+    /// Whether it was refused while the exchange had not shown yet that it has the order.
+    pub(super) overtook: bool,
     /// The exchange's last words on it.
     pub(in crate::orders) last_answer: Option<String>,
 }
@@ -114,6 +114,6 @@ impl Entry {
     /// written again at once.
     pub(super) fn cancel_again(&mut self) -> Option<Work> {
         let cancel = self.cancel.as_mut()?;
-        std::mem::take(&mut cancel.refused).then_some(Work::Cancel(self.order.client_id))
+        std::mem::take(&mut cancel.overtook).then_some(Work::Cancel(self.order.client_id))
     }
 }

@@ -400,7 +400,9 @@ impl Book {
             OrderNews::CancelRejected { reason, retry, .. } => {
                 entry.note_cancel(reason);
                 if let Some(cancel) = &mut entry.cancel {
-                    cancel.refused = true;
+                    // An order that the exchange knows is refused for another reason than being
+                    // unknown: then the cancel is repeated at its own pace.
+                    cancel.overtook = !entry.answered;
                 }
                 if !retry {
                     effects.work.push(Work::Query(id));

@@ -177,6 +177,17 @@ fn a_refused_cancel_is_asked_about_at_once() {
 }
 
 #[test]
+fn a_cancel_that_is_refused_again_and_again_is_repeated_at_its_own_pace() {
+    let mut bench = Bench::open("a");
+    bench.book.want_cancel(id("a"), bench.now);
+    bench.book.begin_cancel(id("a"), bench.now).unwrap();
+    let refused = OrderNews::CancelRejected { code: None, reason: "No".into(), retry: false };
+    bench.apply(event("a", refused));
+    assert_eq!(bench.apply(event("a", status(OrderStatus::Open, "0"))).work, vec![]);
+    assert!(bench.pass(CANCEL).work.contains(&Work::Cancel(id("a"))));
+}
+
+#[test]
 fn no_answer_means_unknown_and_is_asked_until_it_is_settled() {
     let mut bench = Bench::sent("a");
     assert_eq!(bench.pass(Duration::from_secs(4)), Effects::default());
