@@ -39,6 +39,7 @@ async fn shut_down_while_cancels_do_nothing(action: FaultAction, tag: &str, why:
         assert_eq!(logged.len(), 1, "{logged:?}");
         assert_eq!(logged[0].level, Level::ERROR);
         assert!(logged[0].text.contains(&format!("exchange={exchange}")), "{logged:?}");
+        assert!(!reason.contains("is down"), "the connection lived: {reason}");
         for part in why {
             assert!(reason.contains(part), "{reason}");
             assert!(logged[0].text.contains(part), "{logged:?}");

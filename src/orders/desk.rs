@@ -55,6 +55,8 @@ struct State {
     restriction: TradingRestriction,
     /// Why there is no connection, for messages.
     down_reason: String,
+    /// Whether there was a connection when shutdown turned from cancelling to closing it.
+    connected_before_close: Option<bool>,
 }
 
 #[derive(Default)]
@@ -70,6 +72,7 @@ impl Desk {
             waiters: HashMap::new(),
             restriction: TradingRestriction::None,
             down_reason: "not connected yet".into(),
+            connected_before_close: None,
         };
         let lane = Lane::new(settings.queue);
         Self { settings, state: Mutex::new(state), gate: Gate::new(), lane, changed: Notify::new() }
@@ -328,6 +331,10 @@ impl Desk {
     pub(crate) fn close_gate(&self, phase: Phase) {
         let first = !self.gate.is_closed();
         self.gate.close(phase);
+        if phase > Phase::CancelPending {
+            let connected = self.lane.state() != LaneState::Down;
+            self.state().connected_before_close.get_or_insert(connected);
+        }
         if first {
             for id in self.lane.take_new() {
                 self.not_sent(id, "the gateway is stopping");
@@ -384,8 +391,10 @@ impl Desk {
 
     /// What became of every order that shutdown found unfinished.
     pub(crate) fn order_reports(&self) -> Vec<OrderReport> {
-        let connected = self.lane.state() != LaneState::Down;
-        self.state().book.watched().map(|entry| report(entry, connected)).collect()
+        let state = self.state();
+        let connected = state.connected_before_close;
+        let connected = connected.unwrap_or_else(|| self.lane.state() != LaneState::Down);
+        state.book.watched().map(|entry| report(entry, connected)).collect()
     }
 
     /// Orders of the exchange's list that are not the gateway's.
