@@ -492,7 +492,11 @@ fn report(entry: &Entry, connected: bool) -> OrderReport {
         OrderStatus::Rejected => OrderFate::Rejected,
         OrderStatus::Expired => OrderFate::Expired,
         OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
-        OrderStatus::Open | OrderStatus::PartiallyFilled if cancel.is_none() => OrderFate::Kept,
+        OrderStatus::Open | OrderStatus::PartiallyFilled
+            if order.request.on_shutdown == OnShutdown::Keep && cancel.is_none() =>
+        {
+            OrderFate::Kept
+        }
         OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
         OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
     };

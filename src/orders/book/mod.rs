@@ -79,6 +79,8 @@ pub(crate) struct Book {
     foreign: BTreeSet<ExchangeOrderId>,
     /// Orders that shutdown found unfinished; they are never forgotten before the report.
     watched: BTreeSet<ClientOrderId>,
+    /// Whether shutdown wants every order cancelled, also one that shows up only now.
+    cancelling_all: bool,
 }
 
 impl Book {
@@ -91,6 +93,7 @@ impl Book {
             by_exchange_id: HashMap::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
+            cancelling_all: false,
         }
     }
 
@@ -174,6 +177,7 @@ impl Book {
     /// each that is not to be kept.
     pub(crate) fn want_cancel_all(&mut self, now: Moment) -> Effects {
         let mut effects = Effects::default();
+        self.cancelling_all = true;
         let ids: Vec<_> = self.open.keys().copied().collect();
         for id in ids {
             self.watched.insert(id);
@@ -506,6 +510,9 @@ impl Book {
         entry.presumed = false;
         entry.order.status = OrderStatus::OutcomeUnknown;
         entry.ended = None;
+        if self.cancelling_all && entry.order.request.on_shutdown == OnShutdown::Cancel {
+            entry.cancel.get_or_insert_with(|| Cancel { overtook: true, ..Cancel::default() });
+        }
         self.open.insert(id, entry);
         true
     }

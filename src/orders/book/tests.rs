@@ -269,6 +269,19 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
 }
 
 #[test]
+fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
+    let mut bench = Bench::sent("a");
+    bench.apply(event("a", OrderNews::NotFound));
+    bench.now.monotonic += QUERY;
+    bench.apply(event("a", OrderNews::NotFound));
+    assert_eq!(bench.status("a"), OrderStatus::Rejected);
+    assert_eq!(bench.book.want_cancel_all(bench.now), Effects::default());
+    let effects = bench.apply(event("a", OrderNews::Opened));
+    assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
+    assert_eq!(bench.book.watched().count(), 1);
+}
+
+#[test]
 fn an_acknowledged_order_is_never_presumed_absent() {
     let mut bench = Bench::open("a");
     for _ in 0..3 {
