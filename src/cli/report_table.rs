@@ -193,6 +193,13 @@ fn state(text: &mut String, report: &ShutdownReport) {
             text,
             "\nState saved in {directory}, with the last ticks of {ticks} instruments"
         );
+        if state.late_ticks > 0 {
+            let late = state.late_ticks;
+            _ = writeln!(
+                text,
+                "  {late} ticks came after market data was frozen and are not in it"
+            );
+        }
     } else {
         let error = state.error.as_deref().unwrap_or("no reason given");
         _ = writeln!(text, "\nState NOT saved in {}: {error}", state.directory);
@@ -280,6 +287,7 @@ mod tests {
                 saved: true,
                 directory: "gateway-state".into(),
                 last_ticks: 4,
+                late_ticks: 3,
                 error: None,
             },
             failures: vec![Failure {
@@ -300,6 +308,7 @@ mod tests {
             "timed out",
             "8006 (1000)",
             "in order",
+            "3 ticks came after",
             "unknown",
             "no answer to the cancel within 8 s",
             "binance: 5 more orders ended",

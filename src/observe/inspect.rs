@@ -11,7 +11,7 @@ use crate::report::Stage;
 
 const STAGE_TARGET: &str = "exchange_gateway::stage";
 const ORDER_TARGET: &str = "exchange_gateway::order";
-const SHUTDOWN_TARGET: &str = "exchange_gateway::shutdown::coordinator";
+const SHUTDOWN_TARGET: &str = "exchange_gateway::shutdown";
 const GATEWAY_TARGET: &str = "exchange_gateway::gateway";
 
 /// Stands in place of a connection for what concerns no socket.
@@ -138,7 +138,7 @@ impl Inspector {
         run.see(&record);
         match target {
             STAGE_TARGET => run.stage(&record)?,
-            SHUTDOWN_TARGET => run.progress(&record),
+            within if within.starts_with(SHUTDOWN_TARGET) => run.progress(&record),
             ORDER_TARGET if record.text("message") == Some("cancel not confirmed") => {
                 run.order_left(&record)?;
             }
