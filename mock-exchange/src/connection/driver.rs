@@ -146,25 +146,24 @@ impl<S: ByteStream> Driver<S> {
     }
 
     fn next_wake(&self, now: Instant) -> Instant {
+        // Timers of a closing connection are off, or one that passed would keep the loop awake.
+        let living = self.close_deadline.is_none();
         let heartbeat = self
             .rules
             .heartbeat_every
             .filter(|_| self.peer.heartbeat().is_some())
             .map(|pause| self.last_out + pause);
         let idle = self.rules.idle_timeout.map(|limit| self.last_in + limit);
+        let rules = [self.end_of_life, self.next_ping, self.pong_deadline, heartbeat, idle];
         [
             self.peer.next_due(),
             self.inbound.front().map(|(due, _)| *due),
             self.close_deadline,
-            self.end_of_life.filter(|_| self.close_deadline.is_none()),
             self.reading_from.filter(|from| *from > now),
             self.silent_until,
-            self.next_ping.filter(|_| self.close_deadline.is_none()),
-            self.pong_deadline,
-            heartbeat,
-            idle,
         ]
         .into_iter()
+        .chain(rules.into_iter().filter(|_| living))
         .flatten()
         .min()
         .unwrap_or(now + FAR)

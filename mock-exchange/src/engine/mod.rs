@@ -9,6 +9,8 @@ mod command;
 mod market;
 mod order;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use account::{Account, FeeAsset};
 pub(crate) use book::Book;
