@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, LIMIT, limit_order, quiet_binance};
+use common::{Client, LIMIT, assert_shape, limit_order, quiet_binance, recorded};
 use mock_exchange::{CancelOutcome, OrderStatus, Side};
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -204,4 +204,63 @@ async fn queries_and_cancel_all_agree_with_the_ledger() {
     let ledger = mock.shutdown().await;
     assert!(ledger.exchange("binance").open_orders.is_empty());
     assert_eq!(ledger.exchange("binance").requests.len(), 6);
+}
+
+#[tokio::test]
+async fn cancel_replace_says_which_half_failed() {
+    let (mock, venue) = quiet_binance().await;
+    let mut client = Client::connect(&venue, "/ws-api/v3").await;
+    client.call(&venue, "order.place", limit_order("BUY", "50000", "1", "gw-1")).await;
+    let replace = |old: &str, new: &str, price: &str| {
+        let mut params = limit_order("BUY", price, "1", new);
+        params["cancelReplaceMode"] = "STOP_ON_FAILURE".into();
+        params["cancelOrigClientOrderId"] = old.into();
+        params
+    };
+    let both = client.call(&venue, "order.cancelReplace", replace("gw-1", "gw-2", "50001")).await;
+    assert_eq!(both["result"]["cancelResponse"]["origClientOrderId"], "gw-1");
+    assert_eq!(both["result"]["newOrderResponse"]["clientOrderId"], "gw-2");
+    let none = client.call(&venue, "order.cancelReplace", replace("gw-1", "gw-3", "50001")).await;
+    assert_eq!(none["error"]["code"], -2022);
+    assert_eq!(none["error"]["data"]["newOrderResult"], "NOT_ATTEMPTED");
+    let half = client.call(&venue, "order.cancelReplace", replace("gw-2", "gw-4", "0.001")).await;
+    assert_eq!((&half["status"], &half["error"]["code"]), (&json!(409), &json!(-2021)));
+    assert_eq!(half["error"]["data"]["newOrderResponse"]["code"], -1013);
+    assert!(mock.ledger().exchange("binance").open_orders.is_empty());
+    drop(client);
+    mock.shutdown().await;
+}
+
+#[tokio::test]
+async fn answers_and_events_have_the_recorded_shapes() {
+    let (mock, venue) = quiet_binance().await;
+    let mut client = Client::connect(&venue, "/ws-api/v3").await;
+    let logon = client.call(&venue, "session.logon", json!({})).await;
+    assert_shape(&logon["result"], &recorded("api_session_logon_ack.json")["result"]);
+    client.subscribe_user(&venue).await;
+    let mut order = limit_order("BUY", "50000", "1", "gw-1");
+    order["newOrderRespType"] = "ACK".into();
+    let ack = client.call(&venue, "order.place", order).await;
+    // The recorded ids are texts, the ids here are numbers: both are echoed as sent.
+    let without_id = |mut value: serde_json::Value| {
+        value["id"] = json!("");
+        value
+    };
+    assert_shape(&without_id(ack), &recorded("api_order_place_ack.json"));
+    let report = client.json().await;
+    assert_shape(&report, &recorded("user_execution_report_new.json"));
+    let position = client.json().await;
+    assert_shape(&position, &recorded("user_account_position.json"));
+    let open = client.call(&venue, "openOrders.status", json!({})).await;
+    assert_shape(&without_id(open), &recorded("api_open_orders_status.json"));
+    let market = json!({"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"});
+    let filled = client.call(&venue, "order.place", market.clone()).await;
+    assert_shape(&without_id(filled), &recorded("api_order_place_full_filled.json"));
+    let mut too_much = market;
+    too_much["side"] = "SELL".into();
+    too_much["quantity"] = "1500".into();
+    let rejected = client.call(&venue, "order.place", too_much).await;
+    assert_shape(&without_id(rejected), &recorded("api_order_place_rejected.json"));
+    drop(client);
+    mock.shutdown().await;
 }

@@ -92,11 +92,10 @@ impl Binance {
         };
         let call = Call::by_method(&method);
         if call.is_some_and(Call::is_order_entry) {
-            let name = params.get("newClientOrderId").filter(|_| call == Some(Call::Place));
-            let name = name.or(params.get("origClientOrderId"));
+            let name = call.and_then(|call| call.named_order(&params));
             state.log_request(Some(connection), &method, name);
         }
-        let orders = matches!(call, Some(Call::Place));
+        let orders = matches!(call, Some(Call::Place | Call::Replace));
         let answer = match call {
             Some(call) => self.api_call(state, connection, call, &params),
             None => self.session_call(state, connection, &method, &params).into(),

@@ -20,6 +20,7 @@ pub(super) enum Call {
     Place,
     Test,
     Cancel,
+    Replace,
     Status,
     OpenOrders,
     CancelAll,
@@ -42,6 +43,7 @@ impl Call {
             "order.place" => Self::Place,
             "order.test" => Self::Test,
             "order.cancel" => Self::Cancel,
+            "order.cancelReplace" => Self::Replace,
             "order.status" => Self::Status,
             "openOrders.status" => Self::OpenOrders,
             "openOrders.cancelAll" => Self::CancelAll,
@@ -65,6 +67,7 @@ impl Call {
             ("POST", "order") => Self::Place,
             ("POST", "order/test") => Self::Test,
             ("DELETE", "order") => Self::Cancel,
+            ("POST", "order/cancelReplace") => Self::Replace,
             ("GET", "order") => Self::Status,
             ("GET", "openOrders") => Self::OpenOrders,
             ("DELETE", "openOrders") => Self::CancelAll,
@@ -91,13 +94,21 @@ impl Call {
 
     /// Whether it changes orders, which the ledger notes.
     pub(super) fn is_order_entry(self) -> bool {
-        matches!(self, Self::Place | Self::Cancel | Self::CancelAll)
+        matches!(self, Self::Place | Self::Cancel | Self::Replace | Self::CancelAll)
+    }
+
+    /// The client id of the order that an order-entry request is about.
+    pub(super) fn named_order(self, params: &Params) -> Option<&str> {
+        match self {
+            Self::Place | Self::Replace => params.get("newClientOrderId"),
+            _ => params.get("origClientOrderId"),
+        }
     }
 
     fn weight(self, params: &Params, succeeded: bool) -> u64 {
         match self {
             // Orders and cancels that succeed cost nothing.
-            Self::Place | Self::Cancel | Self::CancelAll => u64::from(!succeeded),
+            Self::Place | Self::Cancel | Self::Replace | Self::CancelAll => u64::from(!succeeded),
             Self::Ping | Self::Time | Self::Test => 1,
             Self::ExchangeInfo | Self::Account | Self::AllOrders | Self::MyTrades => 20,
             Self::Depth => 5,
@@ -137,6 +148,7 @@ impl Binance {
         match call {
             Call::Place => self.place(state, caller, params),
             Call::Cancel => self.cancel(state, caller, params),
+            Call::Replace => self.replace(state, caller, params),
             Call::CancelAll => self.cancel_all(state, caller, params),
             Call::Test => self.test_order(state, params).into(),
             _ => query(state, call, params, caller.unit).into(),
@@ -162,7 +174,7 @@ fn query(
         Call::AllOrders => orders::all_orders(state, params, unit),
         Call::MyTrades => orders::my_trades(state, params, unit),
         Call::Account => Ok(queries::account(state, params, unit)),
-        Call::Ping | Call::Place | Call::Test | Call::Cancel | Call::CancelAll => {
+        Call::Ping | Call::Place | Call::Test | Call::Cancel | Call::Replace | Call::CancelAll => {
             Ok("{}".to_owned())
         }
     }

@@ -7,6 +7,7 @@ mod messages;
 mod orders;
 mod params;
 mod queries;
+mod replace;
 mod rest;
 mod sign;
 mod streams;

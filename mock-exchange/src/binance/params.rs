@@ -11,12 +11,14 @@ pub(super) struct ApiError {
     pub(super) status: u16,
     pub(super) code: i64,
     pub(super) message: String,
+    /// JSON of `data`, where the error has details.
+    pub(super) data: Option<String>,
 }
 
 impl ApiError {
     /// Status 400.
     pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { status: 400, code, message: message.into() }
+        Self { status: 400, code, message: message.into(), data: None }
     }
 
     pub(super) fn with_status(mut self, status: u16) -> Self {
@@ -34,10 +36,11 @@ impl ApiError {
         Self::new(-1100, format!("{text} '{name}'; legal range is '{range}'."))
     }
 
-    /// `{"code":..,"msg":".."}`
+    /// `{"code":..,"msg":".."}`, with `data` if there is any.
     pub(super) fn json(&self) -> String {
         let message = serde_json::Value::from(self.message.as_str());
-        format!(r#"{{"code":{},"msg":{message}}}"#, self.code)
+        let data = self.data.as_ref().map(|data| format!(r#","data":{data}"#)).unwrap_or_default();
+        format!(r#"{{"code":{},"msg":{message}{data}}}"#, self.code)
     }
 }
 
@@ -71,6 +74,13 @@ impl Params {
             payload.push_str(value);
         }
         payload
+    }
+
+    /// These parameters under other names: (from, to).
+    pub(super) fn renamed(&self, names: &[(&str, &str)]) -> Self {
+        let value = |from: &str| self.0.get(from).cloned();
+        let pairs = names.iter().filter_map(|(from, to)| Some(((*to).to_owned(), value(from)?)));
+        Self(pairs.collect())
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {

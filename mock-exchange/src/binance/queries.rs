@@ -56,7 +56,7 @@ pub(super) fn exchange_info(
                 "otoAllowed": false,
                 "quoteOrderQtyMarketAllowed": true,
                 "allowTrailingStop": false,
-                "cancelReplaceAllowed": false,
+                "cancelReplaceAllowed": true,
                 "amendAllowed": false,
                 "isSpotTradingAllowed": true,
                 "isMarginTradingAllowed": false,

@@ -27,10 +27,8 @@ impl Binance {
             return failure(&error);
         }
         if call.is_order_entry() {
-            let name = params.get("newClientOrderId").filter(|_| call == Call::Place);
-            let name = name.or(params.get("origClientOrderId"));
             let method = format!("{} {}", request.method, request.path);
-            state.log_request(None, &method, name);
+            state.log_request(None, &method, call.named_order(&params));
         }
         let caller = Caller { connection: None, unit: TimeUnit::Millisecond };
         let answer = self.call(state, call, caller, &params);

@@ -172,7 +172,7 @@ fn book_changes_are_numbered_without_holes_and_say_what_changed() {
     assert!(set(&mut engine, &[(89, 5)], &[(101, 24)]).is_empty(), "nothing changed");
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Command {
     Place { buy: bool, price: i64, quantity: i64, immediate: bool, name: u8 },
     Cancel(OrderId),

@@ -189,3 +189,35 @@ pub(crate) async fn http(
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     (status.expect("a status"), body.to_owned())
 }
+
+pub(crate) fn recorded(name: &str) -> Value {
+    let path = format!("{}/tests/testdata/binance/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).expect("the recording is JSON")
+}
+
+/// Every key of the recording is there, with a value of the same JSON type.
+pub(crate) fn assert_shape(value: &Value, recording: &Value) {
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    match (value, recording) {
+        (Value::Object(own), Value::Object(recorded)) => {
+            for (key, recorded) in recorded {
+                let own = own.get(key).unwrap_or_else(|| panic!("{key} is missing in {value}"));
+                assert_shape(own, recorded);
+            }
+        }
+        (Value::Array(own), Value::Array(recorded)) => {
+            if let (Some(own), Some(recorded)) = (own.first(), recorded.first()) {
+                assert_shape(own, recorded);
+            }
+        }
+        _ => assert_eq!(kind(value), kind(recording), "{value} for {recording}"),
+    }
+}
