@@ -172,10 +172,11 @@ fn what_a_demo_cannot_do_is_said_before_it_begins() {
 fn configuration(mock: &MockExchange, state: &Path) -> String {
     let venue = mock.venue("kraken").unwrap();
     format!(
-        "[gateway]\nstate_dir = {state:?}\n\
+        "[gateway]\nstate_dir = \"{state}\"\n\
          [exchanges.kraken]\ninstruments = [\"BTC-USD\"]\n\
          market_url = \"{ws}/v2\"\ntrading_url = \"{ws}/v2\"\nhttp_url = \"{http}\"\n\
          api_key_env = \"RUN_TEST_KEY\"\napi_secret_env = \"RUN_TEST_SECRET\"\n",
+        state = state.display(),
         ws = venue.ws_url(),
         http = venue.http_url(),
     )

@@ -3,7 +3,7 @@
 //!
 //! Each line is written before the logging call returns, so nothing is lost at exit or at a crash.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for JsonLog {
             "{{\"time\":\"{time}\",\"level\":\"{level}\",\"target\":{target},\"message\":{message}"
         );
         for (name, value) in fields {
-            line.push_str(&format!(",{}:{value}", Value::from(name)));
+            _ = write!(line, ",{}:{value}", Value::from(name));
         }
         line.push_str("}\n");
         self.write(&line);

@@ -88,7 +88,7 @@ impl<'g> Strategy<'g> {
         let Some(quote) = self.quote(spec).await else { return };
         // From 3 % away on, so that the market of a demo does not reach them.
         let away = Decimal::new(30 + i64::try_from(index).unwrap_or(0), 3);
-        let (side, price) = if index % 2 == 0 {
+        let (side, price) = if index.is_multiple_of(2) {
             (Side::Buy, quote.bid.0 * (Decimal::ONE - away))
         } else {
             (Side::Sell, quote.ask.0 * (Decimal::ONE + away))
