@@ -174,6 +174,10 @@ impl Desk {
                 Command::Query(id) => state.book.begin_query(*id, now),
             };
             if let Some(order) = order {
+                if matches!(command, Command::Submit(..)) {
+                    // From now on the sweeper watches for the answer.
+                    self.changed.notify_waiters();
+                }
                 return Some((command, order));
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod judge;
 pub mod logs;
+pub mod network;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use exchange_gateway::config::{Config, ExchangeConfig};
 use exchange_gateway::exchange::{AdapterKind, Credentials, Secret};
-use exchange_gateway::types::{Instrument, NewOrder, Order, Side};
-use exchange_gateway::{ConnectionSnapshot, ConnectionStatus, Gateway, OrderError, OrderUpdates};
+use exchange_gateway::types::{Instrument, NewOrder, Order, Side, TickData};
+use exchange_gateway::{ConnectionSnapshot, ConnectionStatus, Gap, Gateway, MarketEvent};
+use exchange_gateway::{OrderError, OrderUpdates, Ticks};
 use mock_exchange::{Fault, FaultAction, Ledger, Limits, MockConfig, MockExchange};
 use mock_exchange::{Venue, VenueConfig};
+use rust_decimal::Decimal;
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,6 +97,13 @@ impl Bench {
             all.all(|connection| connection.closed.is_some())
         })
         .await
+    }
+
+    /// Sends a price of its own to the market's subscribers.
+    pub fn quote(&self, exchange: &str, price: u32) {
+        let (price, one) = (Decimal::from(price), Decimal::ONE);
+        let venue = self.venue(exchange);
+        venue.set_quote(symbol(exchange), price, one, price + one, one).expect("the market moves");
     }
 
     pub async fn gateway(&self) -> Gateway {
@@ -238,4 +248,25 @@ pub fn phase(
     wanted: exchange_gateway::Phase,
 ) -> &exchange_gateway::shutdown::PhaseReport {
     report.phases.iter().find(|phase| phase.phase == wanted).expect("the phase was entered")
+}
+
+/// Reads market events until the quote with this bid; tells the gaps before it.
+pub async fn quoted(ticks: &mut Ticks, bid: u32) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    within(async {
+        loop {
+            match ticks.next().await.expect("the feed lives") {
+                MarketEvent::Gap(gap) => gaps.push(gap),
+                MarketEvent::Tick(tick) => {
+                    if let TickData::Quote(quote) = tick.data
+                        && quote.bid.0 == Decimal::from(bid)
+                    {
+                        return gaps;
+                    }
+                }
+                _ => {}
+            }
+        }
+    })
+    .await
 }
