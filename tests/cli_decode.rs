@@ -33,7 +33,7 @@ fn testdata(exchange: &str) -> PathBuf {
 /// Exchange, connection, file, and the events that it holds.
 const FIXTURES: &[(&str, &str, &str, &[&str])] = &[
     ("binance", "trading", "api_open_orders_status", &["order"]),
-    ("binance", "trading", "api_order_cancel_ack", &["ack", "order"]),
+    ("binance", "trading", "api_order_cancel_ack", &["ack"]),
     ("binance", "trading", "api_order_place_ack", &["ack"]),
     ("binance", "trading", "api_order_place_full_filled", &["ack"]),
     ("binance", "trading", "api_order_place_rejected", &["reject"]),
