@@ -81,7 +81,8 @@ fn a_demo_trades_on_both_exchanges_and_leaves_nothing_behind() {
     // Eight orders rested: each has a line in the report, cancelled and confirmed.
     let cancelled = text.lines().filter(|line| line.contains("  canceled  ")).count();
     assert_eq!(cancelled, 8, "{text}");
-    let (_, run) = inspect(&state.join("gateway.log"));
+    let (output, run) = inspect(&state.join("gateway.log"));
+    assert_eq!(output.status.code(), Some(0), "nothing is missing from a clean shutdown: {run}");
     let unconfirmed = |exchange: &Value| exchange["connections"][0]["stages"][2].clone();
     for exchange in run["exchanges"].as_array().unwrap() {
         let confirmed = unconfirmed(exchange);
@@ -137,6 +138,37 @@ fn an_order_that_stays_open_is_named_and_is_the_exit_code() {
     assert_eq!(output.status.code(), Some(1), "{run}");
     let missing = run["missing"].to_string();
     assert!(missing.contains("was never confirmed"), "{missing}");
+}
+
+#[test]
+fn a_second_signal_forces_the_exit_and_the_order_left_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = directory.path().join("faults.toml");
+    let fault = "[[fault]]\nexchange = \"binance\"\ntarget = { nth_order = 1 }\ncount = 0\n\
+                 action = { ignore_cancel = { ack = true } }\n";
+    std::fs::write(&faults, fault).unwrap();
+    let log = directory.path().join("gateway.log");
+    let mut child = demo(directory.path())
+        .args(["--for", "1m", "--exchanges", "binance", "--faults"])
+        .arg(&faults)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let reader = wait_for_line(&mut child, "binance:BTC-USDT bid ");
+    let began = std::time::Instant::now();
+    signal(&child, "INT");
+    // The first is asked again only once it is no bounce of the same key press; until the process
+    // ends by itself the phase waits for a cancel that never comes.
+    let asked = |text: &str| std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+    while !asked("asked again") && began.elapsed().as_secs() < 20 {
+        signal(&child, "INT");
+        std::thread::yield_now();
+    }
+    let text = rest(reader);
+    assert_eq!(child.wait().unwrap().code(), Some(13), "{text}");
+    assert!(began.elapsed().as_secs() < 7, "forced well before the phase's limit of 8 s");
+    assert!(text.contains("still open") && text.contains("State saved in"), "{text}");
 }
 
 #[test]

@@ -165,12 +165,14 @@ impl<'a> Live<'a> {
             let step = tokio::select! {
                 biased;
                 () = driver.cut.cancelled() => return self.cut(),
-                () = driver.scope.cancelled(), if is_open && !self.close_asked => {
-                    self.close_asked = true;
-                    Ok(())
-                }
+                // Before the close, which may be asked for at the same moment: the order of stages
+                // is kept, whatever was noticed first.
                 () = feed_ended(&driver.role), if is_open && self.unsubscribing.is_none() => {
                     self.unsubscribe();
+                    Ok(())
+                }
+                () = driver.scope.cancelled(), if is_open && !self.close_asked => {
+                    self.close_asked = true;
                     Ok(())
                 }
                 arrival = self.socket.next() => self.burst(arrival),
@@ -551,7 +553,9 @@ impl<'a> Live<'a> {
     /// No more waiting: a close frame is sent as far as it goes at once.
     fn cut(&mut self) -> Ending {
         if self.closing.is_none() && self.socket.close(CLOSE_GOING_AWAY, "cut off").is_ok() {
-            let _ = self.socket.flush_now();
+            if let Ok(true) = self.socket.flush_now() {
+                self.driver.record.reached(Stage::CloseFrameSent, Some(CLOSE_GOING_AWAY), None);
+            }
         }
         self.driver.record.reached(
             Stage::Dropped,
