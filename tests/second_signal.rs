@@ -1,0 +1,90 @@
+//! The operator's second signal: waiting ends, state is saved, what is left is named.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::judge::judge;
+use common::{BOTH, Bench, phase, rest, within};
+use exchange_gateway::Phase;
+use exchange_gateway::shutdown::{Outcome, PhaseEnd};
+use mock_exchange::{Fault, FaultAction};
+
+/// A shutdown that would wait long: for cancels that never work and for closes never answered.
+async fn stubborn() -> Bench {
+    let mut bench = Bench::start(BOTH).await;
+    bench.config.shutdown.deadline = Duration::from_secs(60);
+    bench.config.shutdown.cancel_pending = Duration::from_secs(30);
+    bench.config.shutdown.disconnect = Duration::from_secs(15);
+    bench.connections(|connection| connection.close_timeout = Duration::from_secs(15));
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_shutdown_ends_soon_saves_state_and_names_its_orders() {
+    let bench = stubborn().await;
+    let gateway = Arc::new(bench.gateway().await);
+    for exchange in BOTH {
+        rest(&gateway, exchange, 2).await;
+        bench.add(Fault::new(FaultAction::RefuseClose).at(exchange).times(2));
+        let ignore = FaultAction::IgnoreCancel { ack: true, for_ms: None };
+        bench.add(Fault::new(ignore).at(exchange).times(0));
+    }
+    let stopping = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.shutdown_because("SIGTERM").await }
+    });
+    bench.ledger(|ledger| BOTH.iter().all(|e| ledger.exchange(e).cancels.len() >= 2)).await;
+    let forced = Instant::now();
+    gateway.force();
+    let report = within(stopping).await.expect("no panic");
+    assert!(forced.elapsed() < Duration::from_secs(4), "{:?}", forced.elapsed());
+    judge(&report, &bench.mock.ledger());
+    assert_eq!(report.trigger, "SIGTERM");
+    assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
+    assert_eq!(report.orders_left().count(), 4);
+    assert_eq!(phase(&report, Phase::CancelPending).ended, PhaseEnd::Forced);
+    assert!(report.state.saved);
+    assert!(gateway.state_directory().last_ticks_file().exists());
+    let mut connections = report.exchanges.iter().flat_map(|exchange| &exchange.connections);
+    assert!(connections.all(|connection| connection.problem.is_some()), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_without_orders_drops_the_sockets_and_says_who_forced() {
+    let bench = stubborn().await;
+    let gateway = Arc::new(bench.gateway().await);
+    for exchange in BOTH {
+        bench.add(Fault::new(FaultAction::RefuseClose).at(exchange).times(2));
+    }
+    let stopping = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.shutdown().await }
+    });
+    let mut phases = gateway.phase();
+    within(phases.wait_for(|phase| *phase == Phase::Disconnect)).await.expect("it goes on");
+    let forced = Instant::now();
+    gateway.force();
+    let report = within(stopping).await.expect("no panic");
+    assert!(forced.elapsed() < Duration::from_secs(4), "{:?}", forced.elapsed());
+    assert_eq!(report.outcome, Outcome::OperatorForced, "{report:#?}");
+    assert_eq!(report.outcome.exit_code(), 12);
+    assert!(report.state.saved);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_alone_still_cancels_what_can_be_cancelled() {
+    let bench = stubborn().await;
+    let gateway = bench.gateway().await;
+    for exchange in BOTH {
+        rest(&gateway, exchange, 5).await;
+    }
+    gateway.force();
+    let report = within(gateway.shutdown()).await;
+    let ledger = bench.mock.ledger();
+    judge(&report, &ledger);
+    assert_eq!(report.outcome, Outcome::OperatorForced, "{report:#?}");
+    assert_eq!(report.trigger, "force()");
+    assert!(BOTH.iter().all(|exchange| ledger.exchange(exchange).open_orders.is_empty()));
+}
