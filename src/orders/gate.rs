@@ -45,9 +45,11 @@ impl Gate {
         Ok(Permit { inner: Arc::clone(&self.inner) })
     }
 
-    /// Closes the gate, and tells those who come later which phase it is.
+    /// Closes the gate, and tells those who come later which phase it is. It never goes back: an
+    /// exchange that is drained stays so when the whole gateway begins to stop.
     pub(crate) fn close(&self, phase: Phase) {
-        self.inner.state().phase = phase;
+        let mut state = self.inner.state();
+        state.phase = state.phase.max(phase);
     }
 
     /// Whether new orders are refused.
@@ -105,6 +107,8 @@ mod tests {
         drop(permit);
         drained.await;
         gate.close(Phase::CancelPending);
+        assert_eq!(gate.enter().err(), Some(Phase::CancelPending));
+        gate.close(Phase::StopNewOrders);
         assert_eq!(gate.enter().err(), Some(Phase::CancelPending));
     }
 }
