@@ -8,8 +8,11 @@ use exchange_gateway::config::ExchangeConfig;
 use exchange_gateway::exchange::{AdapterKind, Credentials, Secret};
 use mock_exchange::{MockConfig, MockExchange, VenueConfig};
 
-pub async fn mock_exchanges() -> Result<(MockExchange, Config), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+pub(crate) async fn mock_exchanges() -> Result<(MockExchange, Config), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let mock = MockExchange::start(MockConfig {
         seed: 7,
         binance: Some(VenueConfig::default()),

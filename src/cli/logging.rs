@@ -9,7 +9,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 
 use super::json_log::JsonLog;
 use super::screen;
@@ -24,7 +25,7 @@ const FILE_FILTER: &str = "info,exchange_gateway=debug";
 /// The file cannot be opened, or the filter cannot be read.
 pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let filter = EnvFilter::try_new(terminal).map_err(|error| invalid(error.to_string()))?;
+    let filter = terminal.parse::<Targets>().map_err(|error| invalid(error.to_string()))?;
     let readable = tracing_subscriber::fmt::layer()
         .compact()
         .with_target(false)
@@ -34,7 +35,7 @@ pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
         .with_filter(filter);
     let json = match file {
         Some(path) => Some(JsonLog::open(path, screen::notice)?.with_filter(
-            EnvFilter::try_new(FILE_FILTER).map_err(|error| invalid(error.to_string()))?,
+            FILE_FILTER.parse::<Targets>().map_err(|error| invalid(error.to_string()))?,
         )),
         None => None,
     };
