@@ -3,14 +3,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::judge::{cancels, judge, places, told};
-use common::{BOTH, Bench, quiet, rest, resting, within};
-use exchange_gateway::shutdown::{OrderFate, Outcome};
-use exchange_gateway::types::ClientOrderId;
+use common::network::narrow;
+use common::{BOTH, Bench, phase, quiet, rest, resting, within};
+use exchange_gateway::shutdown::{OrderFate, Outcome, PhaseEnd};
+use exchange_gateway::types::{ClientOrderId, OrderStatus};
 use exchange_gateway::{Gateway, OrderError, Phase};
-use mock_exchange::{ExchangeLedger, VenueConfig};
+use mock_exchange::{ConnectionKind, ExchangeLedger, Fault, FaultAction, Target, VenueConfig};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,4 +124,89 @@ async fn a_stop_under_load_lets_no_order_through_after_the_first_cancel() {
 async fn a_stop_under_load_with_slow_exchanges_answers_every_order() {
     let latency = Duration::from_millis(15);
     stop_under_load(VenueConfig { latency, ..quiet() }).await;
+}
+
+/// Fills the socket of an exchange that does not read, then stops.
+async fn stop_while_orders_are_stuck(exchange: &str, for_ms: Option<u64>) {
+    let mut bench = Bench::start(&[exchange]).await;
+    bench.config.shutdown.stop_new_orders = Duration::from_millis(300);
+    if for_ms.is_none() {
+        bench.config.shutdown.cancel_pending = Duration::from_millis(500);
+        bench.connections(|connection| connection.close_timeout = Duration::from_millis(300));
+    }
+    let gateway = Gateway::start_in(bench.config.clone(), narrow()).await.expect("it starts");
+    let updates = gateway.orders().updates();
+    let trading = Target::Connection(ConnectionKind::Trading);
+    bench.add(Fault::new(FaultAction::StopReading { for_ms }).at(exchange).on(trading));
+    let mut taken = Vec::new();
+    let busy = within(async {
+        // Full is the queue when the connection writes no more for a while: the socket is stuck.
+        let mut full_since = Instant::now();
+        loop {
+            match gateway.orders().submit_nowait(resting(exchange)) {
+                Ok(id) => {
+                    taken.push(id);
+                    full_since = Instant::now();
+                }
+                Err(busy @ OrderError::Busy { .. }) => {
+                    if full_since.elapsed() > Duration::from_millis(400) {
+                        return busy;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    })
+    .await;
+    assert!(busy.to_string().contains("1024 orders already wait"), "{busy}");
+
+    let report = within(gateway.shutdown()).await;
+    let ledger = bench.mock.ledger();
+    judge(&report, &ledger);
+    assert_eq!(phase(&report, Phase::StopNewOrders).ended, PhaseEnd::TimedOut);
+    let told = told(updates).await;
+    let fate = |id: &ClientOrderId| {
+        let orders = report.exchanges.iter().flat_map(|exchange| &exchange.orders);
+        orders.into_iter().find(|order| order.client_id == *id).map(|order| order.fate)
+    };
+    let witness = ledger.exchange(exchange);
+    let mut not_sent = 0;
+    for id in &taken {
+        let last = told[id.as_str()].last.as_ref().expect("it was told").status;
+        match (for_ms, last) {
+            (_, OrderStatus::NotSent) => {
+                not_sent += 1;
+                assert_eq!(witness.order(id.as_str()), None, "{id}");
+            }
+            (Some(_), OrderStatus::Canceled) => {
+                assert_eq!(fate(id), Some(OrderFate::Canceled), "{id}");
+            }
+            // Bytes of it may be on the way: it is named.
+            (None, _) => assert_eq!(fate(id), Some(OrderFate::Unknown), "{id} is {last}"),
+            (_, other) => panic!("{id} is {other}"),
+        }
+    }
+    assert!(not_sent >= 1024, "what waited in the queue was not sent: {not_sent}");
+    if for_ms.is_some() {
+        assert_eq!(report.outcome, Outcome::Degraded, "{:?}", report.failures);
+        no_order_after_the_first_cancel(exchange, witness);
+        assert_eq!(witness.open_orders, []);
+    } else {
+        assert_eq!(report.outcome, Outcome::OrdersLeft);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_stuck_behind_an_exchange_that_does_not_read_are_cancelled_when_it_reads_again() {
+    for exchange in BOTH {
+        stop_while_orders_are_stuck(exchange, Some(2_000)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_stuck_behind_an_exchange_that_never_reads_are_named() {
+    for exchange in BOTH {
+        stop_while_orders_are_stuck(exchange, None).await;
+    }
 }

@@ -273,13 +273,14 @@ impl<S: ByteStream> Driver<S> {
 
     async fn read_batch(&mut self, first: Option<Result<Message, tungstenite::Error>>) -> Flow {
         let mut next = first;
-        for _ in 0..BATCH {
+        for left in (0..BATCH).rev() {
             let flow = match next {
                 None => self.gone(),
                 Some(Err(error)) => self.failed(&error),
                 Some(Ok(message)) => self.received(message).await,
             };
-            if !matches!(flow, Flow::Go) || self.reading_from.is_none() {
+            // What is taken from the socket must be processed: the last of a batch looks no further.
+            if !matches!(flow, Flow::Go) || self.reading_from.is_none() || left == 0 {
                 return flow;
             }
             match self.socket.next().now_or_never() {
