@@ -9,7 +9,7 @@ use common::{BOTH, Bench, reported, resting, update, within};
 use exchange_gateway::OrderError;
 use exchange_gateway::shutdown::{OrderFate, Outcome};
 use exchange_gateway::types::OrderStatus;
-use mock_exchange::{Disconnect, Fault, FaultAction, OrderStatus as Seen, Target};
+use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, OrderStatus as Seen, Target};
 
 async fn impatient() -> Bench {
     let mut bench = Bench::start(BOTH).await;
@@ -196,4 +196,40 @@ async fn binance_s_own_unknown_is_asked_and_never_sent_again() {
     assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
     let witness = ledger.exchange("binance");
     assert_eq!(witness.requests.iter().filter(|r| places(&r.method)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_still_waits_in_the_socket_is_not_denied_by_another_way_of_asking() {
+    for stop_at_once in [true, false] {
+        let bench = impatient().await;
+        let gateway = bench.gateway().await;
+        let updates = gateway.orders().updates();
+        let mut ids = Vec::new();
+        for exchange in BOTH {
+            let deaf = FaultAction::StopReading { for_ms: Some(1_200) };
+            let trading = Target::Connection(ConnectionKind::Trading);
+            bench.add(Fault::new(deaf).at(exchange).on(trading));
+            for _ in 0..3 {
+                ids.push(gateway.orders().submit_nowait(resting(exchange)).expect("it is taken"));
+            }
+        }
+        if !stop_at_once {
+            bench.ledger(|l| BOTH.iter().all(|e| l.exchange(e).orders.len() == 3)).await;
+        }
+        let report = within(gateway.shutdown()).await;
+        let ledger = bench.all_closed().await;
+        judge(&report, &ledger);
+        assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+        for exchange in BOTH {
+            assert_eq!(ledger.exchange(exchange).open_orders, [], "{exchange}");
+            assert_eq!(ledger.exchange(exchange).orders.len(), 3, "{exchange}");
+        }
+        let mut updates = updates;
+        while let Some(update) = within(updates.next()).await {
+            assert_ne!(update.order.status, OrderStatus::Rejected, "{update:?}");
+        }
+        for id in ids {
+            assert_eq!(reported(&report, id).fate, OrderFate::Canceled);
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub(in crate::orders) struct Entry {
     pub(in crate::orders) ended: Option<Instant>,
     /// Whether the exchange has shown that it has the order.
     pub(super) answered: bool,
+    /// Whether it may still be on its way over the connection that it was written to: nothing that
+    /// was written there after it has been answered.
+    pub(super) under_way: bool,
     /// Whether the present session has said something of it.
     pub(super) refreshed: bool,
     /// Whether its end was concluded from the exchange not knowing it.
@@ -49,6 +52,7 @@ impl Entry {
             sent: None,
             ended: None,
             answered: false,
+            under_way: false,
             refreshed: true,
             presumed: false,
             asked: None,

@@ -144,6 +144,7 @@ impl Book {
         entry.order.status = OrderStatus::Sent;
         entry.order.updated = now.wall;
         entry.sent = Some(now.monotonic);
+        entry.under_way = true;
         entry.refreshed = true;
         Some(entry.order.clone())
     }
@@ -245,6 +246,7 @@ impl Book {
         let mut effects = Effects::default();
         for entry in self.open.values_mut() {
             entry.asked = None;
+            entry.under_way = false;
             if entry.order.status == OrderStatus::Sent {
                 let reason = format!("the connection was lost before the answer came: {reason}");
                 effects.changes.push(entry.becomes_unknown(reason, now));
@@ -319,6 +321,13 @@ impl Book {
         }
         let Some(entry) = self.open.get_mut(&id) else { return effects };
         entry.refreshed = true;
+        // Questions may take another way than orders (HTTP) and overtake them. Only news of the
+        // order, or an answer on its own connection, which keeps the order of requests, show that
+        // it has arrived.
+        let overtakes = matches!(event.news, OrderNews::NotFound | OrderNews::QueryFailed { .. });
+        if !overtakes || event.request_id.is_some() {
+            entry.under_way = false;
+        }
         if let Some(exchange_id) = event.exchange_id
             && entry.order.exchange_id != Some(exchange_id)
         {
@@ -428,6 +437,13 @@ impl Book {
         if entry.answered {
             let reason = "the exchange acknowledged the order and now does not find it";
             effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
+            return;
+        }
+        if entry.under_way {
+            if entry.order.status != OrderStatus::OutcomeUnknown {
+                let reason = "the exchange does not know the order, which may be on its way";
+                effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
+            }
             return;
         }
         entry.not_found += 1;

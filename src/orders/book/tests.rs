@@ -28,6 +28,13 @@ fn event(client: &str, news: OrderNews) -> OrderEvent {
     }
 }
 
+/// The exchange's answer on the connection that the order was written to.
+fn denial(client: &str) -> OrderEvent {
+    let exchange_id = None;
+    let request_id = Some("1".into());
+    OrderEvent { exchange_id, request_id, ..event(client, OrderNews::NotFound) }
+}
+
 fn fill(fill_id: &str, amount: &str) -> OrderNews {
     let fill = Fill {
         fill_id: fill_id.into(),
@@ -245,9 +252,25 @@ fn a_question_that_failed_after_a_reconnect_is_asked_again() {
 #[test]
 fn not_found_once_is_a_race_and_twice_is_an_answer() {
     let mut bench = Bench::sent("a");
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
     bench.pass(QUERY);
+    bench.apply(denial("a"));
+    assert_eq!(bench.status("a"), OrderStatus::Rejected);
+}
+
+#[test]
+fn an_order_under_way_is_not_denied_by_a_question_that_overtook_it() {
+    let mut bench = Bench::sent("a");
+    for _ in 0..3 {
+        bench.now.monotonic += QUERY;
+        bench.apply(event("a", OrderNews::NotFound));
+        assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
+    }
+    // Once the connection is gone nothing is under way any more.
+    bench.book.connection_lost("gone", bench.now);
+    bench.apply(event("a", OrderNews::NotFound));
+    assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
     bench.apply(event("a", OrderNews::NotFound));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
 }
@@ -271,9 +294,9 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
 #[test]
 fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
     let mut bench = Bench::sent("a");
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(denial("a"));
     bench.now.monotonic += QUERY;
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
     assert_eq!(bench.book.want_cancel_all(bench.now), Effects::default());
     let effects = bench.apply(event("a", OrderNews::Opened));
