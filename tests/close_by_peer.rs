@@ -8,6 +8,7 @@ use common::{
     BOTH, Bench, connection, logs, reconnected, reported, rest, resting, submit_when_open, within,
 };
 use exchange_gateway::shutdown::{OrderFate, Outcome};
+use exchange_gateway::types::Order;
 use mock_exchange::{ClosedBy, ConnectionKind, Fault, FaultAction, Target, When};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +46,7 @@ async fn a_close_in_the_middle_of_the_cancels_leaves_no_order_behind() {
         let gateway = bench.gateway().await;
         let mut ids = Vec::new();
         for exchange in BOTH {
-            ids.extend(rest(&gateway, exchange, 10).await.iter().map(|order| order.id()));
+            ids.extend(rest(&gateway, exchange, 10).await.iter().map(Order::id));
             let close = FaultAction::Close { code, reason: "bye".into() };
             let mut fault = Fault::new(close).at(exchange).when(When::Cancel);
             fault.after = 4;

@@ -30,8 +30,8 @@ async fn a_refusing_exchange_is_tried_with_growing_jittered_waits_until_it_recov
             let venue = bench.venue(exchange);
             let port = venue.address().port();
             let order = rest(&gateway, exchange, 1).await.remove(0);
-            let tries = || attempts.of("ws", port).len() + attempts.of("http", port).len();
-            let before = tries();
+            let attempted = || attempts.of("ws", port).len() + attempts.of("http", port).len();
+            let before = attempted();
             bench.fault(exchange, FaultAction::RefuseConnections { how, for_ms: Some(800) });
             venue.drop_connections(Disconnect::Rst);
             let waits = |kind| {
@@ -43,7 +43,7 @@ async fn a_refusing_exchange_is_tried_with_growing_jittered_waits_until_it_recov
             reconnected(&gateway, exchange, "trading", 1).await;
             // Two connections over 0.8 s: without growth there would be some forty attempts each,
             // and with whole waits alone five.
-            let tried = tries() - before;
+            let tried = attempted() - before;
             assert!((4..=40).contains(&tried), "{exchange} {how:?}: {tried} attempts");
             assert!(gateway.orders().get(order.id()).is_some());
         }

@@ -5,12 +5,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
 
 use super::json_log::JsonLog;
 use super::screen;

@@ -552,10 +552,11 @@ impl<'a> Live<'a> {
 
     /// No more waiting: a close frame is sent as far as it goes at once.
     fn cut(&mut self) -> Ending {
-        if self.closing.is_none() && self.socket.close(CLOSE_GOING_AWAY, "cut off").is_ok() {
-            if let Ok(true) = self.socket.flush_now() {
-                self.driver.record.reached(Stage::CloseFrameSent, Some(CLOSE_GOING_AWAY), None);
-            }
+        if self.closing.is_none()
+            && self.socket.close(CLOSE_GOING_AWAY, "cut off").is_ok()
+            && let Ok(true) = self.socket.flush_now()
+        {
+            self.driver.record.reached(Stage::CloseFrameSent, Some(CLOSE_GOING_AWAY), None);
         }
         self.driver.record.reached(
             Stage::Dropped,

@@ -24,7 +24,7 @@ impl Attempts {
         Environment { connector: Arc::new(make), seed: Some(seed), ..Environment::system() }
     }
 
-    /// The attempts at WebSockets or HTTP of one server since the start.
+    /// The attempts over `ws` or `http` at one server since the start.
     pub fn of(&self, scheme: &str, port: u16) -> Vec<Instant> {
         let wanted = format!("{scheme}://127.0.0.1:{port}/");
         let all = self.0.lock().expect("nobody panicked");

@@ -8,6 +8,7 @@ use super::{Change, Moment, Work};
 use crate::types::{Fill, Order, OrderStatus, Quantity};
 
 /// One order with what the book needs beside what it tells.
+#[expect(clippy::struct_excessive_bools, reason = "facts that come true in any order")]
 pub(in crate::orders) struct Entry {
     pub(in crate::orders) order: Order,
     /// When it was written.

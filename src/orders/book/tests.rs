@@ -85,12 +85,12 @@ impl Bench {
     /// An order on the exchange's book.
     fn open(client: &str) -> Self {
         let mut bench = Self::sent(client);
-        bench.apply(event(client, OrderNews::Opened));
+        bench.apply(&event(client, OrderNews::Opened));
         bench
     }
 
-    fn apply(&mut self, event: OrderEvent) -> Effects {
-        self.book.apply(&event, self.now)
+    fn apply(&mut self, event: &OrderEvent) -> Effects {
+        self.book.apply(event, self.now)
     }
 
     fn pass(&mut self, time: Duration) -> Effects {
@@ -114,14 +114,14 @@ fn an_order_lives_from_pending_to_filled() {
     assert_eq!(bench.status("a"), OrderStatus::Pending);
     bench.book.begin_write(id("a"), bench.now).unwrap();
     assert_eq!(bench.status("a"), OrderStatus::Sent);
-    bench.apply(event("a", OrderNews::Acknowledged));
+    bench.apply(&event("a", OrderNews::Acknowledged));
     assert_eq!(bench.status("a"), OrderStatus::Open);
-    bench.apply(event("a", fill("1", "4")));
+    bench.apply(&event("a", fill("1", "4")));
     assert_eq!(
         (bench.status("a"), bench.filled("a").as_str()),
         (OrderStatus::PartiallyFilled, "4")
     );
-    bench.apply(event("a", fill("2", "6")));
+    bench.apply(&event("a", fill("2", "6")));
     assert_eq!((bench.status("a"), bench.filled("a").as_str()), (OrderStatus::Filled, "10"));
     assert!(bench.book.is_flat());
 }
@@ -129,8 +129,8 @@ fn an_order_lives_from_pending_to_filled() {
 #[test]
 fn the_same_fill_told_twice_is_booked_once() {
     let mut bench = Bench::open("a");
-    assert_eq!(bench.apply(event("a", fill("1", "4"))).changes.len(), 1);
-    assert_eq!(bench.apply(event("a", fill("1", "4"))), Effects::default());
+    assert_eq!(bench.apply(&event("a", fill("1", "4"))).changes.len(), 1);
+    assert_eq!(bench.apply(&event("a", fill("1", "4"))), Effects::default());
     assert_eq!(bench.filled("a"), "4");
 }
 
@@ -139,21 +139,21 @@ fn a_fill_that_races_the_cancel_is_booked() {
     let mut bench = Bench::open("a");
     assert_eq!(bench.book.want_cancel(id("a"), bench.now).work, vec![Work::Cancel(id("a"))]);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
-    bench.apply(event("a", fill("1", "10")));
+    bench.apply(&event("a", fill("1", "10")));
     let refused = OrderNews::CancelRejected {
         code: Some(-2011),
         reason: "Unknown order sent.".into(),
         retry: false,
     };
-    bench.apply(event("a", refused));
+    bench.apply(&event("a", refused));
     assert_eq!((bench.status("a"), bench.filled("a").as_str()), (OrderStatus::Filled, "10"));
 }
 
 #[test]
 fn a_fill_told_after_the_cancel_is_booked_too() {
     let mut bench = Bench::open("a");
-    bench.apply(event("a", ended(OrderStatus::Canceled)));
-    let effects = bench.apply(event("a", fill("1", "3")));
+    bench.apply(&event("a", ended(OrderStatus::Canceled)));
+    let effects = bench.apply(&event("a", fill("1", "3")));
     assert_eq!(effects.changes[0].order.filled, quantity("3"));
     assert_eq!(bench.status("a"), OrderStatus::Canceled);
 }
@@ -163,11 +163,11 @@ fn an_acknowledged_cancel_is_not_a_cancelled_order() {
     let mut bench = Bench::open("a");
     bench.book.want_cancel(id("a"), bench.now);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
-    bench.apply(event("a", OrderNews::CancelAcknowledged));
+    bench.apply(&event("a", OrderNews::CancelAcknowledged));
     assert_eq!(bench.status("a"), OrderStatus::Open);
     let again = bench.pass(CANCEL);
     assert_eq!(again.work, vec![Work::Query(id("a")), Work::Cancel(id("a"))]);
-    bench.apply(event("a", ended(OrderStatus::Canceled)));
+    bench.apply(&event("a", ended(OrderStatus::Canceled)));
     assert_eq!(bench.status("a"), OrderStatus::Canceled);
     assert_eq!(bench.pass(CANCEL), Effects::default());
 }
@@ -178,8 +178,8 @@ fn a_refused_cancel_is_asked_about_at_once() {
     bench.book.want_cancel(id("a"), bench.now);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
     let refused = OrderNews::CancelRejected { code: None, reason: "Unknown".into(), retry: false };
-    assert_eq!(bench.apply(event("a", refused)).work, vec![Work::Query(id("a"))]);
-    bench.apply(event("a", status(OrderStatus::Filled, "10")));
+    assert_eq!(bench.apply(&event("a", refused)).work, vec![Work::Query(id("a"))]);
+    bench.apply(&event("a", status(OrderStatus::Filled, "10")));
     assert_eq!(bench.status("a"), OrderStatus::Filled);
 }
 
@@ -189,8 +189,8 @@ fn a_cancel_that_is_refused_again_and_again_is_repeated_at_its_own_pace() {
     bench.book.want_cancel(id("a"), bench.now);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
     let refused = OrderNews::CancelRejected { code: None, reason: "No".into(), retry: false };
-    bench.apply(event("a", refused));
-    assert_eq!(bench.apply(event("a", status(OrderStatus::Open, "0"))).work, vec![]);
+    bench.apply(&event("a", refused));
+    assert_eq!(bench.apply(&event("a", status(OrderStatus::Open, "0"))).work, vec![]);
     assert!(bench.pass(CANCEL).work.contains(&Work::Cancel(id("a"))));
 }
 
@@ -203,7 +203,7 @@ fn no_answer_means_unknown_and_is_asked_until_it_is_settled() {
     assert_eq!(effects.work, vec![Work::Query(id("a"))]);
     assert_eq!(bench.pass(Duration::from_secs(1)), Effects::default());
     assert_eq!(bench.pass(Duration::from_secs(1)).work, vec![Work::Query(id("a"))]);
-    bench.apply(event("a", status(OrderStatus::PartiallyFilled, "2")));
+    bench.apply(&event("a", status(OrderStatus::PartiallyFilled, "2")));
     assert_eq!(
         (bench.status("a"), bench.filled("a").as_str()),
         (OrderStatus::PartiallyFilled, "2")
@@ -227,10 +227,10 @@ fn after_a_reconnect_only_unmentioned_orders_are_asked() {
     bench.book.begin_write(id("b"), bench.now).unwrap();
     bench.book.connection_lost("gone", bench.now);
     bench.book.session_opened();
-    bench.apply(event("a", status(OrderStatus::Open, "0")));
+    bench.apply(&event("a", status(OrderStatus::Open, "0")));
     assert_eq!(bench.book.session_ready(), vec![Work::Query(id("b"))]);
     assert!(!bench.book.is_reconciled());
-    bench.apply(event("b", status(OrderStatus::Canceled, "1")));
+    bench.apply(&event("b", status(OrderStatus::Canceled, "1")));
     assert!(bench.book.is_reconciled());
     assert_eq!((bench.status("b"), bench.filled("b").as_str()), (OrderStatus::Canceled, "1"));
 }
@@ -242,20 +242,20 @@ fn a_question_that_failed_after_a_reconnect_is_asked_again() {
     bench.book.session_opened();
     assert_eq!(bench.book.session_ready(), vec![Work::Query(id("a"))]);
     bench.book.begin_query(id("a"), bench.now).unwrap();
-    bench.apply(event("a", OrderNews::QueryFailed { reason: "rate limit".into() }));
+    bench.apply(&event("a", OrderNews::QueryFailed { reason: "rate limit".into() }));
     assert!(bench.book.is_waiting() && !bench.book.is_reconciled());
     assert_eq!(bench.pass(QUERY).work, vec![Work::Query(id("a"))]);
-    bench.apply(event("a", status(OrderStatus::Open, "0")));
+    bench.apply(&event("a", status(OrderStatus::Open, "0")));
     assert!(bench.book.is_reconciled());
 }
 
 #[test]
 fn not_found_once_is_a_race_and_twice_is_an_answer() {
     let mut bench = Bench::sent("a");
-    bench.apply(denial("a"));
+    bench.apply(&denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
     bench.pass(QUERY);
-    bench.apply(denial("a"));
+    bench.apply(&denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
 }
 
@@ -264,14 +264,14 @@ fn an_order_under_way_is_not_denied_by_a_question_that_overtook_it() {
     let mut bench = Bench::sent("a");
     for _ in 0..3 {
         bench.now.monotonic += QUERY;
-        bench.apply(event("a", OrderNews::NotFound));
+        bench.apply(&event("a", OrderNews::NotFound));
         assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
     }
     // Once the connection is gone nothing is under way any more.
     bench.book.connection_lost("gone", bench.now);
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(&event("a", OrderNews::NotFound));
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(&event("a", OrderNews::NotFound));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
 }
 
@@ -281,12 +281,12 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
     bench.book.want_cancel(id("a"), bench.now);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
     let refused = OrderNews::CancelRejected { code: None, reason: "Unknown".into(), retry: false };
-    bench.apply(event("a", refused));
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(&event("a", refused));
+    bench.apply(&event("a", OrderNews::NotFound));
     bench.now.monotonic += QUERY;
-    bench.apply(event("a", OrderNews::NotFound));
+    bench.apply(&event("a", OrderNews::NotFound));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
-    let effects = bench.apply(event("a", OrderNews::Acknowledged));
+    let effects = bench.apply(&event("a", OrderNews::Acknowledged));
     assert_eq!(bench.status("a"), OrderStatus::Open);
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
 }
@@ -294,12 +294,12 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
 #[test]
 fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
     let mut bench = Bench::sent("a");
-    bench.apply(denial("a"));
+    bench.apply(&denial("a"));
     bench.now.monotonic += QUERY;
-    bench.apply(denial("a"));
+    bench.apply(&denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
     assert_eq!(bench.book.want_cancel_all(bench.now), Effects::default());
-    let effects = bench.apply(event("a", OrderNews::Opened));
+    let effects = bench.apply(&event("a", OrderNews::Opened));
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
     assert_eq!(bench.book.watched().count(), 1);
 }
@@ -309,7 +309,7 @@ fn an_acknowledged_order_is_never_presumed_absent() {
     let mut bench = Bench::open("a");
     for _ in 0..3 {
         bench.now.monotonic += QUERY;
-        bench.apply(event("a", OrderNews::NotFound));
+        bench.apply(&event("a", OrderNews::NotFound));
     }
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
 }
@@ -330,11 +330,11 @@ fn shutdown_cancels_all_but_the_kept() {
     let request = NewOrder::limit(instrument, Side::Buy, "1".parse().unwrap(), quantity("10"));
     bench.book.insert(id("kept"), request.keep_on_shutdown(), bench.now);
     bench.book.begin_write(id("kept"), bench.now).unwrap();
-    bench.apply(event("kept", OrderNews::Opened));
+    bench.apply(&event("kept", OrderNews::Opened));
     let effects = bench.book.want_cancel_all(bench.now);
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
     assert!(!bench.book.is_flat());
-    bench.apply(event("a", ended(OrderStatus::Canceled)));
+    bench.apply(&event("a", ended(OrderStatus::Canceled)));
     assert!(bench.book.is_flat());
     assert_eq!(bench.book.watched().count(), 2);
 }
@@ -342,9 +342,9 @@ fn shutdown_cancels_all_but_the_kept() {
 #[test]
 fn updates_out_of_order_do_not_reopen_an_ended_order() {
     let mut bench = Bench::sent("a");
-    bench.apply(event("a", ended(OrderStatus::Canceled)));
-    bench.apply(event("a", OrderNews::Acknowledged));
-    bench.apply(event("a", OrderNews::Opened));
+    bench.apply(&event("a", ended(OrderStatus::Canceled)));
+    bench.apply(&event("a", OrderNews::Acknowledged));
+    bench.apply(&event("a", OrderNews::Opened));
     assert_eq!(bench.status("a"), OrderStatus::Canceled);
 }
 
@@ -353,16 +353,16 @@ fn updates_that_name_only_the_exchange_id_find_their_order() {
     let mut bench = Bench::open("a");
     let mut delta = event("a", fill("1", "1"));
     delta.client_id = None;
-    bench.apply(delta);
+    bench.apply(&delta);
     assert_eq!(bench.filled("a"), "1");
 }
 
 #[test]
 fn orders_of_others_are_counted_and_left_alone() {
     let mut bench = Bench::new();
-    assert_eq!(bench.apply(event("manual", OrderNews::Opened)), Effects::default());
+    assert_eq!(bench.apply(&event("manual", OrderNews::Opened)), Effects::default());
     assert_eq!(bench.book.foreign_orders(), 1);
-    bench.apply(event("manual", ended(OrderStatus::Canceled)));
+    bench.apply(&event("manual", ended(OrderStatus::Canceled)));
     assert_eq!(bench.book.foreign_orders(), 0);
 }
 
@@ -383,7 +383,7 @@ fn a_late_acknowledgement_leads_to_a_cancel_at_once() {
     bench.book.want_cancel_all(bench.now);
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
     let refused = OrderNews::CancelRejected { code: None, reason: "Unknown".into(), retry: false };
-    bench.apply(event("a", refused));
-    let effects = bench.apply(event("a", OrderNews::Acknowledged));
+    bench.apply(&event("a", refused));
+    let effects = bench.apply(&event("a", OrderNews::Acknowledged));
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
 }
