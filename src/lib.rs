@@ -10,6 +10,7 @@ mod clock;
 mod connection;
 mod environment;
 mod gateway;
+mod hash;
 mod market;
 mod net;
 mod orders;

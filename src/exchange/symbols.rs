@@ -1,15 +1,15 @@
 //! The exchange's symbols and the gateway's instruments, both ways.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::hash::QuickMap;
 use crate::types::{Instrument, InstrumentSpec};
 
 /// Maps between an exchange's symbols and instruments. Looking up borrows and allocates nothing.
 #[derive(Debug, Default)]
 pub struct SymbolTable {
-    by_symbol: HashMap<String, Instrument>,
-    specs: HashMap<Instrument, Arc<InstrumentSpec>>,
+    by_symbol: QuickMap<String, Instrument>,
+    specs: QuickMap<Instrument, Arc<InstrumentSpec>>,
     order: Vec<Instrument>,
 }
 

@@ -1,6 +1,5 @@
 //! Hands every tick to the subscribers of its instrument and remembers the last one.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mailbox::Mailbox;
 use super::{Delivery, Gap, MarketEvent, Ticks};
+use crate::hash::QuickMap;
 use crate::types::{ExchangeName, Instrument, Tick, TickData, Timestamp};
 
 /// A subscription to an instrument that the configuration does not name.
@@ -33,7 +33,7 @@ pub struct LastTick {
 
 /// Routes ticks. Its instruments are fixed when it is built.
 pub(crate) struct Router {
-    slots: HashMap<Instrument, Mutex<Slot>>,
+    slots: QuickMap<Instrument, Mutex<Slot>>,
     frozen: AtomicBool,
     late: AtomicU64,
 }
@@ -227,6 +227,23 @@ mod tests {
         assert_eq!(ticks.next().await, Some(MarketEvent::Missed { count: 3 }));
         assert_eq!(ticks.next().await, Some(MarketEvent::Tick(trade(BTC, 4))));
         assert_eq!(ticks.next().await, Some(MarketEvent::Tick(trade(BTC, 5))));
+    }
+
+    #[test]
+    fn routing_and_reading_a_tick_allocates_nothing() {
+        let router = router();
+        for delivery in [Delivery::Conflate, Delivery::Queue { capacity: 16 }] {
+            let mut ticks = router.subscribe(&[instrument(BTC)], delivery).unwrap();
+            let tick = trade(BTC, 1);
+            let counted = allocation_counter::measure(|| {
+                for _ in 0..1000 {
+                    router.publish(&tick);
+                    router.publish(&tick);
+                    while ticks.try_next().is_some() {}
+                }
+            });
+            assert_eq!(counted.count_total, 0, "{delivery:?}");
+        }
     }
 
     #[tokio::test]
