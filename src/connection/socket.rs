@@ -1,10 +1,12 @@
 //! One WebSocket: what arrives, as plain events, and writes that never block reading.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::future::poll_fn;
 use futures::{FutureExt as _, Sink as _, Stream as _};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -39,7 +41,7 @@ pub(super) enum Arrival {
 }
 
 pub(super) struct Socket {
-    stream: WebSocketStream<Box<dyn ByteStream>>,
+    stream: WebSocketStream<Counted>,
     unflushed: bool,
 }
 
@@ -54,9 +56,16 @@ impl Socket {
             .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
+        let stream = Counted { stream, reads: 0 };
         let (stream, _response) =
             tokio_tungstenite::client_async_with_config(url.as_str(), stream, Some(config)).await?;
         Ok(Self { stream, unflushed: false })
+    }
+
+    /// How often the system has handed over bytes. While it stays the same, all that arrives was
+    /// in one read.
+    pub(super) fn reads(&self) -> u64 {
+        self.stream.get_ref().reads
     }
 
     /// Whether something written has not been handed to the system yet. While it is so, nothing
@@ -144,5 +153,43 @@ impl Socket {
                 Message::Frame(_) => continue,
             });
         }
+    }
+}
+
+/// Counts the reads of a stream.
+struct Counted {
+    stream: Box<dyn ByteStream>,
+    reads: u64,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if result.is_ready() {
+            self.reads += 1;
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

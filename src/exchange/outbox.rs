@@ -29,6 +29,11 @@ impl Outbox {
         self.events.clear();
     }
 
+    /// Whether there is nothing but perhaps ticks.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.messages.is_empty() && self.requests.is_empty() && self.events.is_empty()
+    }
+
     /// Adds an event.
     pub fn event(&mut self, event: SessionEvent) {
         self.events.push(event);
