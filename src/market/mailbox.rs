@@ -157,7 +157,15 @@ impl Contents {
             return Some(MarketEvent::Missed { count: std::mem::take(&mut self.missed) });
         }
         match &mut self.store {
-            Store::Queue { events, .. } => events.pop_front(),
+            Store::Queue { events, .. } => {
+                let event = events.pop_front();
+                if events.is_empty() {
+                    // Begins at the front again, so that a reader that keeps up stays within a
+                    // small part of the buffer, which the processor's cache holds.
+                    events.clear();
+                }
+                event
+            }
             Store::Latest { slots, changed } => {
                 let slot = &mut slots[*changed.front()?];
                 let event = if let Some(gap) = slot.gap.take() {
