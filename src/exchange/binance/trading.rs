@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::errors::ApiError;
 use super::messages::{ApiMessage, Field, OrderResult, order_status, shorten};
@@ -75,7 +75,8 @@ impl Trading {
             self.pending.pop_first();
         }
         self.pending.insert(id, request);
-        out.messages.push(json!({ "id": id, "method": method, "params": params }).to_string());
+        let message = format!(r#"{{"id":{id},"method":"{method}","params":{params}}}"#);
+        out.messages.push(message);
         Ok(())
     }
 
