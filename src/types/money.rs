@@ -16,11 +16,10 @@ pub struct InvalidNumber {
 /// Reads a decimal exactly; a number with excess digits is refused, never rounded. An exponent
 /// (`1e-7`) is read too, because some writers of JSON numbers use one for small values.
 pub(crate) fn exact_decimal(text: &str) -> Result<Decimal, InvalidNumber> {
-    let parsed = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(text)
-    } else {
-        Decimal::from_str_exact(text)
-    };
+    // An exponent is rare, so it is looked for only in what is no plain number.
+    let parsed = Decimal::from_str_exact(text).or_else(|error| {
+        if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { Err(error) }
+    });
     parsed.map_err(|_| InvalidNumber { text: text.chars().take(64).collect() })
 }
 

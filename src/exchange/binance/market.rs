@@ -173,7 +173,8 @@ impl Session for Market {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
-        let message: MarketMessage<'_> = serde_json::from_str(text)?;
+        let mut message = MarketMessage::default();
+        message.read(text)?;
         if message.event.is_present() {
             return match &*message.event.text("e")? {
                 "trade" => self.trade(&message, now, out),

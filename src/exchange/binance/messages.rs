@@ -58,6 +58,11 @@ impl<'a> Field<'a> {
     /// A decimal in a string, read exactly; a bare number is read as exactly.
     pub(super) fn decimal(self, key: &str) -> Result<Decimal, DecodeError> {
         let token = self.required(key)?;
+        let inner = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        // Plain digits, as ever. A string with escapes is no number yet and is read below.
+        if let Some(Ok(value)) = inner.map(str::parse::<Price>) {
+            return Ok(value.0);
+        }
         let parsed: Result<Price, _> =
             if token.starts_with('"') { self.text(key)?.parse() } else { token.parse() };
         match parsed {
@@ -228,11 +233,12 @@ enum MarketKey {
     Other,
 }
 
-impl<'de> Deserialize<'de> for MarketMessage<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut message = Self::default();
-        deserializer.deserialize_any(Collect(&mut message))?;
-        Ok(message)
+impl<'a> MarketMessage<'a> {
+    /// Reads a message into this empty one, in place because it is large.
+    pub(super) fn read(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        json.deserialize_any(Collect(self))?;
+        json.end()
     }
 }
 

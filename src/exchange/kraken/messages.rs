@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer};
@@ -313,9 +314,53 @@ pub(super) fn exact(text: &str) -> Result<Decimal, InvalidNumber> {
 /// Reads an RFC 3339 time.
 pub(super) fn timestamp(text: Option<&str>, key: &str) -> Result<Option<Timestamp>, DecodeError> {
     let Some(text) = text else { return Ok(None) };
+    if let Some(time) = plain_utc(text) {
+        return Ok(Some(time));
+    }
     text.parse()
         .map(Some)
         .map_err(|_| DecodeError::new(format!("`{key}`: `{}` is no RFC 3339 time", shorten(text))))
+}
+
+/// Reads the form that the exchange writes, `2023-10-06T17:35:55.440295Z`: it stands in every tick,
+/// and a reader of all RFC 3339 forms takes as long as for the rest of the tick. `None` for any
+/// other form.
+fn plain_utc(text: &str) -> Option<Timestamp> {
+    let bytes = text.strip_suffix('Z')?.as_bytes();
+    let (moment, fraction) = (bytes.get(..19)?, bytes.get(19..)?);
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if marks.iter().any(|&(at, mark)| moment[at] != mark) {
+        return None;
+    }
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0_i64, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+        })
+    };
+    let part = |from: usize, to: usize| number(&moment[from..to]);
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let nanosecond = match fraction.split_first() {
+        None => 0,
+        Some((b'.', digits)) if (1..=9).contains(&digits.len()) => {
+            let scale = u32::try_from(9 - digits.len()).ok()?;
+            i32::try_from(number(digits)? * 10_i64.pow(scale)).ok()?
+        }
+        Some(_) => return None,
+    };
+    let valid = |part: i64| i8::try_from(part).ok();
+    Date::new(i16::try_from(year).ok()?, valid(month)?, valid(day)?).ok()?;
+    // Days since 1970-01-01: years begin in March here, so that a leap day is a year's last.
+    let year = if month > 2 { year } else { year - 1 };
+    let month = (month + 9) % 12;
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Timestamp::new(seconds, nanosecond).ok()
 }
 
 /// A message that is no JSON of the expected shape.
@@ -374,6 +419,45 @@ mod tests {
         assert!(matches!(trade.symbol, Cow::Borrowed(_)));
         assert!(matches!(trade.side, Cow::Borrowed(_)));
         assert!(matches!(trade.timestamp, Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_plain_time_is_what_a_full_reader_makes_of_it() {
+        for text in [
+            "2023-10-06T17:35:55.440295Z",
+            "2024-02-29T00:00:00Z",
+            "2000-03-01T23:59:59.9Z",
+            "1969-12-31T23:59:59.123456789Z",
+            "0001-01-01T00:00:00.000000001Z",
+        ] {
+            assert_eq!(plain_utc(text), Some(text.parse().unwrap()), "{text}");
+        }
+        for day in 0..200_000_i64 {
+            let time = Timestamp::from_second(day * 86_399 * 2 - 7_000_000_000).unwrap();
+            assert_eq!(plain_utc(&time.to_string()), Some(time), "{time}");
+        }
+    }
+
+    #[test]
+    fn no_other_time_is_taken_for_a_plain_one() {
+        for text in [
+            "",
+            "Z",
+            "2023-02-29T00:00:00Z",
+            "2023-13-01T00:00:00Z",
+            "2023-10-06T24:00:00Z",
+            "2023-10-06T23:59:60Z",
+            "2023-10-06 23:59:59Z",
+            "2023-10-06T23:59:59.Z",
+            "2023-10-06T23:59:59.1234567890Z",
+            "2023-10-06T23:59:59+00:00",
+            "2023-10-0éT23:59:59Z",
+            "+023-10-06T23:59:59Z",
+        ] {
+            assert_eq!(plain_utc(text), None, "{text}");
+        }
+        let other = timestamp(Some("2023-10-06T23:59:59+01:00"), "timestamp").unwrap();
+        assert_eq!(other, Some("2023-10-06T22:59:59Z".parse().unwrap()));
     }
 
     #[test]
