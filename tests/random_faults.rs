@@ -13,7 +13,7 @@ use exchange_gateway::types::NewOrder;
 use exchange_gateway::{Gateway, OrderError};
 use fastrand::Rng;
 use futures::StreamExt as _;
-use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, Side, Target, When};
+use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, Refusal, Side, Target, When};
 use rust_decimal::Decimal;
 
 /// A fault that an order can survive.
@@ -21,7 +21,7 @@ fn any_fault(random: &mut Rng) -> Fault {
     let how = if random.bool() { Disconnect::Fin } else { Disconnect::Rst };
     let ms = random.u64(1..200);
     let text = || "Fault.".to_owned();
-    let action = match random.u32(0..19) {
+    let action = match random.u32(0..22) {
         0 => FaultAction::DelayAck { ms },
         1 => FaultAction::LoseAck,
         2 => FaultAction::Reject { code: None, text: text() },
@@ -40,6 +40,9 @@ fn any_fault(random: &mut Rng) -> Fault {
         15 => FaultAction::Close { code: 1012, reason: text() },
         16 => FaultAction::SendInvalidUtf8,
         17 => FaultAction::GoSilent { for_ms: None },
+        18 => FaultAction::StopReading { for_ms: Some(ms) },
+        19 => FaultAction::ServerShutdown,
+        20 => FaultAction::RefuseConnections { how: Refusal::Rst, for_ms: Some(ms) },
         _ => FaultAction::SendGarbage { text: None },
     };
     let occasions = [When::Place, When::Cancel, When::Update, When::Message];
