@@ -37,6 +37,7 @@ async fn an_order_after_the_stop_is_refused_with_the_phase() {
 #[derive(Default)]
 struct Answers {
     placed: Vec<ClientOrderId>,
+    handed_over: Vec<ClientOrderId>,
     not_sent: Vec<ClientOrderId>,
     unknown: Vec<ClientOrderId>,
     stopping: u32,
@@ -46,6 +47,9 @@ async fn submit_until_refused(gateway: &Gateway, exchange: &str) -> Answers {
     let mut answers = Answers::default();
     // A few tries more than the first refusal, to knock at the closed gate.
     while answers.stopping < 50 {
+        // A burst that nobody waits for keeps the queue filled at every moment.
+        let burst = (0..32).map(|_| gateway.orders().submit_nowait(resting(exchange)));
+        answers.handed_over.extend(burst.filter_map(Result::ok));
         match gateway.orders().submit(resting(exchange)).await {
             Ok(order) => answers.placed.push(order.id()),
             Err(OrderError::Stopping { .. }) => answers.stopping += 1,
@@ -102,8 +106,16 @@ async fn stop_under_load(venue: VenueConfig) {
             assert!(told[&seen.client_id].last.as_ref().is_some_and(|o| o.status.is_terminal()));
         }
         let answers = &answers[exchange];
+        let on_wire = |id: &&ClientOrderId| witness.order(id.as_str()).is_some();
+        let handed_over = answers.iter().flat_map(|a| &a.handed_over).filter(on_wire).count();
         let placed: usize = answers.iter().map(|a| a.placed.len() + a.unknown.len()).sum();
-        assert_eq!(witness.orders.len(), placed + 1, "{exchange}: every order was answered for");
+        let expected = placed + handed_over + 1;
+        assert_eq!(witness.orders.len(), expected, "{exchange}: every order was answered for");
+        for id in answers.iter().flat_map(|a| &a.handed_over) {
+            let last = told[id.as_str()].last.as_ref().expect("it was told").status;
+            let seen = witness.order(id.as_str()).is_some();
+            assert_eq!(last == OrderStatus::NotSent, !seen, "{exchange}: {id} is {last}");
+        }
         for id in answers.iter().flat_map(|a| &a.placed) {
             assert!(witness.order(id.as_str()).is_some(), "{exchange}: {id}");
         }
