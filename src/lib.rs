@@ -10,7 +10,6 @@ mod clock;
 mod connection;
 mod environment;
 mod gateway;
-mod hash;
 mod market;
 mod net;
 mod orders;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::hash::QuickMap;
+use rustc_hash::FxHashMap;
+
 use crate::types::{Instrument, InstrumentSpec};
 
 /// Maps between an exchange's symbols and instruments. Looking up borrows and allocates nothing.
 #[derive(Debug, Default)]
 pub struct SymbolTable {
-    by_symbol: QuickMap<String, Instrument>,
-    specs: QuickMap<Instrument, Arc<InstrumentSpec>>,
+    by_symbol: FxHashMap<String, Instrument>,
+    specs: FxHashMap<Instrument, Arc<InstrumentSpec>>,
     order: Vec<Instrument>,
 }
 

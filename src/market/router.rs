@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::mailbox::Mailbox;
 use super::{Delivery, Gap, MarketEvent, Ticks};
-use crate::hash::QuickMap;
 use crate::types::{ExchangeName, Instrument, Tick, TickData, Timestamp};
 
 /// A subscription to an instrument that the configuration does not name.
@@ -33,7 +33,7 @@ pub struct LastTick {
 
 /// Routes ticks. Its instruments are fixed when it is built.
 pub(crate) struct Router {
-    slots: QuickMap<Instrument, Mutex<Slot>>,
+    slots: FxHashMap<Instrument, Mutex<Slot>>,
     frozen: AtomicBool,
     late: AtomicU64,
 }
