@@ -194,4 +194,9 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// The exchange's dead-man's switch.
     fn dead_mans_switch(&self) -> DeadMansSwitch;
+
+    /// The longest time after its writing that a new order can still enter the exchange's book: by
+    /// then the exchange refuses it as too old. Only after that does the exchange not knowing an
+    /// order mean that it never will. Sources: named in each adapter beside the value.
+    fn longest_order_flight(&self) -> Duration;
 }

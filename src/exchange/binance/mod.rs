@@ -19,7 +19,7 @@ use std::time::Duration;
 use url::Url;
 
 use self::market::Market;
-use self::sign::{Signer, SignerError};
+use self::sign::{RECEIVE_WINDOW_MS, Signer, SignerError};
 use self::trading::Trading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
@@ -120,5 +120,11 @@ impl Adapter for Binance {
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         // Only the futures have a countdown; Spot has none.
         DeadMansSwitch::None
+    }
+
+    /// The receive window, and a second by which the gateway's clock may run ahead
+    /// (`rest-api.md`, timing security).
+    fn longest_order_flight(&self) -> Duration {
+        Duration::from_millis(RECEIVE_WINDOW_MS) + Duration::from_secs(1)
     }
 }

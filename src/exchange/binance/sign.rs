@@ -15,7 +15,7 @@ use crate::types::Timestamp;
 
 /// How long after its timestamp the exchange may still act on a request, in milliseconds: the
 /// exchange's own default. A longer one lets a delayed order through.
-const RECEIVE_WINDOW_MS: u64 = 5000;
+pub(super) const RECEIVE_WINDOW_MS: u64 = 5000;
 
 /// A secret that cannot sign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -46,6 +46,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe has ten seconds to bring an answer.
 const DEAD_AFTER: Duration = Duration::from_secs(15);
 
+/// How long the exchange lets an order wait for its engine when the order names no `deadline`.
+const DEFAULT_ORDER_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The production addresses. There is no public test network for spot trading.
 ///
 /// Source: <https://docs.kraken.com/api/docs/guides/spot-ws-intro>.
@@ -131,6 +134,12 @@ impl Adapter for Kraken {
     /// `cancel_all_orders_after`, over the whole account and all its connections.
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         DeadMansSwitch::AccountTimer
+    }
+
+    /// The exchange's default `deadline` of an order, and a second for what it takes to refuse.
+    /// Source: <https://docs.kraken.com/api/docs/websocket-v2/add_order>.
+    fn longest_order_flight(&self) -> Duration {
+        DEFAULT_ORDER_DEADLINE + Duration::from_secs(1)
     }
 }
 
