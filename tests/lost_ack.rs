@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::judge::{judge, places, told};
-use common::{BOTH, Bench, reported, resting, update, within};
+use common::{BOTH, Bench, reported, resting, until, update, within};
 use exchange_gateway::OrderError;
 use exchange_gateway::shutdown::{OrderFate, Outcome};
-use exchange_gateway::types::OrderStatus;
+use exchange_gateway::types::{ClientOrderId, OrderStatus};
 use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, OrderStatus as Seen, Target};
 
 async fn impatient() -> Bench {
@@ -213,6 +213,10 @@ async fn an_order_that_still_waits_in_the_socket_is_not_denied_by_another_way_of
                 ids.push(gateway.orders().submit_nowait(resting(exchange)).expect("it is taken"));
             }
         }
+        let written = |id: &ClientOrderId| {
+            gateway.orders().get(*id).is_some_and(|order| order.status != OrderStatus::Pending)
+        };
+        until("every order is written", || ids.iter().all(written)).await;
         if !stop_at_once {
             bench.ledger(|l| BOTH.iter().all(|e| l.exchange(e).orders.len() == 3)).await;
         }
