@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request over a fresh stream.
 
+use std::error::Error;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -36,14 +37,26 @@ fn authority(request: &HttpRequest) -> String {
     }
 }
 
+/// An error in its own words and those of what caused it: the cause alone names the network's.
+fn with_causes(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        words.push_str(": ");
+        words.push_str(&deeper.to_string());
+        cause = deeper.source();
+    }
+    words
+}
+
 async fn exchange(
     connector: &dyn Connector,
     request: HttpRequest,
     host: &str,
 ) -> Result<HttpResponse, HttpFailure> {
-    let broken = |error: &dyn std::fmt::Display| HttpFailure::Broken {
+    let broken = |error: &dyn Error| HttpFailure::Broken {
         host: host.to_owned(),
-        reason: error.to_string(),
+        reason: with_causes(error),
     };
     let stream = connector.connect(&request.url).await.map_err(|error| HttpFailure::Connect {
         host: host.to_owned(),
@@ -71,10 +84,9 @@ async fn exchange(
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
             .collect()
             .await
-            .map_err(|error| broken(&error))?
+            .map_err(|error| broken(error.as_ref()))?
             .to_bytes();
-        let body =
-            String::from_utf8(body.into()).map_err(|_| broken(&"the answer is not valid UTF-8"))?;
+        let body = String::from_utf8(body.into()).map_err(|error| broken(&error.utf8_error()))?;
         Ok(HttpResponse { status, body })
     });
     // The connection is driven here beside the request, so that no task outlives the call.
