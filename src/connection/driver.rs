@@ -72,7 +72,7 @@ impl Driver {
         let config = &self.config;
         let mut backoff = Backoff::new(config.backoff_min, config.backoff_max, config.stable_after);
         let mut heard: Option<Timestamp> = None;
-        while !self.scope.is_cancelled() {
+        while !self.is_over() {
             self.record.set_status(ConnectionStatus::Connecting);
             let outcome = self.attempt(heard).await;
             heard = outcome.heard.or(heard);
@@ -83,7 +83,7 @@ impl Driver {
             let ending = &outcome.ending;
             match ending {
                 Ending::ClosedHere => break,
-                _ if self.scope.is_cancelled() => {
+                _ if self.is_over() => {
                     warn!(%exchange, %connection, %ending, "connection ended during shutdown");
                     break;
                 }
@@ -115,6 +115,13 @@ impl Driver {
         // A stage only if no socket of this shutdown told how it ended.
         self.record.reached(Stage::Dropped, None, Some("it was not connected"));
         self.record.set_status(ConnectionStatus::Closed);
+    }
+
+    /// Whether nobody needs the connection any more. Once the feed has ended, a market connection
+    /// that is lost does not come back only to be closed.
+    fn is_over(&self) -> bool {
+        let feed_ended = matches!(&self.role, Role::Market { feed, .. } if feed.is_cancelled());
+        feed_ended || self.scope.is_cancelled()
     }
 
     async fn attempt(&mut self, heard: Option<Timestamp>) -> Outcome {
