@@ -73,7 +73,12 @@ fn no_order_after_the_first_cancel(exchange: &str, witness: &ExchangeLedger) {
 
 async fn stop_under_load(venue: VenueConfig) {
     const TASKS: usize = 4;
-    let bench = Bench::start_with(BOTH, venue).await;
+    let mut bench = Bench::start_with(BOTH, venue).await;
+    // Generous limits: a busy machine is no failed shutdown.
+    bench.config.shutdown.deadline = Duration::from_secs(60);
+    bench.config.shutdown.cancel_pending = Duration::from_secs(30);
+    bench.config.shutdown.disconnect = Duration::from_secs(20);
+    bench.connections(|connection| connection.close_timeout = Duration::from_secs(15));
     let gateway = std::sync::Arc::new(bench.gateway().await);
     let updates = gateway.orders().updates();
     let mut first = Vec::new();
