@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::errors::ApiError;
 use super::messages::{Field, MarketMessage, shorten};
+use super::plain;
 use crate::exchange::{
     DecodeError, MarketSession, Outbox, Refusal, Session, SessionEvent, SymbolTable,
 };
@@ -173,6 +174,17 @@ impl Session for Market {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
+        if let Some(tick) = plain::read(text, &self.symbols, now) {
+            out.ticks.push(tick);
+            return Ok(());
+        }
+        self.any(text, now, out)
+    }
+}
+
+impl Market {
+    /// Reads a message of any kind.
+    fn any(&mut self, text: &str, now: Timestamp, out: &mut Outbox) -> Result<(), DecodeError> {
         let mut message = MarketMessage::default();
         message.read(text)?;
         if message.event.is_present() {
@@ -227,4 +239,62 @@ fn ignore(out: &mut Outbox, what: String) {
 
 fn named(id: Field<'_>) -> String {
     id.request_id().map_or_else(|| "request without id".into(), |id| format!("request {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::InstrumentSpec;
+
+    const QUOTE: &str = r#"{"stream":"btcusdt@bookTicker","data":{"u":400900217,"s":"BTCUSDT","b":"60000.35190000","B":"31.21000000","a":"60000.36520000","A":"40.66000000"}}"#;
+    const TRADE: &str = r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1672515782136,"s":"BTCUSDT","t":12345,"p":"60000.1","q":"0.001","T":1672515782136,"m":true,"M":true}}"#;
+
+    fn symbols() -> Arc<SymbolTable> {
+        let spec = InstrumentSpec {
+            instrument: "binance:BTC-USDT".parse().unwrap(),
+            symbol: "BTCUSDT".into(),
+            tick_size: "0.01".parse().unwrap(),
+            lot_size: "0.00001".parse().unwrap(),
+            min_quantity: Quantity::ZERO,
+            max_quantity: None,
+            min_notional: None,
+        };
+        Arc::new(SymbolTable::new([spec]))
+    }
+
+    #[test]
+    fn a_plain_tick_is_what_the_general_reader_makes_of_it() {
+        let (symbols, now) = (symbols(), Timestamp::UNIX_EPOCH);
+        for text in [
+            QUOTE.to_owned(),
+            TRADE.to_owned(),
+            TRADE.replace("true", "false"),
+            TRADE.replace("1672515782136", "1672515782136789"),
+            QUOTE.replace("0.35190000", "1e-7"),
+        ] {
+            let mut out = Outbox::default();
+            Market::new(Arc::clone(&symbols)).any(&text, now, &mut out).unwrap();
+            let tick = plain::read(&text, &symbols, now).unwrap();
+            assert_eq!(out.ticks, [tick], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plainly_a_tick_is_left_to_the_general_reader() {
+        for text in [
+            TRADE.replace("\"e\":\"trade\"", "\"e\":\"aggTrade\""),
+            QUOTE.replace("\"u\":400900217", "\"e\":\"trade\""),
+            QUOTE.replace("BTCUSDT", "ETHUSDT"),
+            QUOTE.replace("BTCUSDT", "\\u0042TCUSDT"),
+            QUOTE.replace("\"31.2", "\"-31.2"),
+            QUOTE.replace("\"31.21000000\"", "31.21"),
+            TRADE.replace("12345", "-1"),
+            TRADE.replace("1672515782136", "18446744073709551615"),
+            QUOTE.replace("}}", "},\"id\":1}"),
+            QUOTE.replace("@bookTicker", "@ticker"),
+            QUOTE.replace("}}", "}"),
+        ] {
+            assert_eq!(plain::read(&text, &symbols(), Timestamp::UNIX_EPOCH), None, "{text}");
+        }
+    }
 }

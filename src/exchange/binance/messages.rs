@@ -106,14 +106,8 @@ impl<'a> Field<'a> {
     /// A Unix time in milliseconds or microseconds.
     pub(super) fn time(self, key: &str) -> Result<Timestamp, DecodeError> {
         let value = self.unsigned(key)?;
-        let out_of_range = || DecodeError::new(format!("`{key}` is {value}, not a time in range"));
-        let signed = i64::try_from(value).map_err(|_| out_of_range())?;
-        let time = if value >= MICROSECONDS_FROM {
-            Timestamp::from_microsecond(signed)
-        } else {
-            Timestamp::from_millisecond(signed)
-        };
-        time.map_err(|_| out_of_range())
+        unix_time(value)
+            .ok_or_else(|| DecodeError::new(format!("`{key}` is {value}, not a time in range")))
     }
 
     /// A time that may be missing, but not wrong.
@@ -138,6 +132,17 @@ impl<'a> Field<'a> {
         let token = self.token()?;
         Some(self.optional_text("id").map_or_else(|| token.to_owned(), Cow::into_owned))
     }
+}
+
+/// A Unix time in milliseconds or microseconds, if it is in range.
+pub(super) fn unix_time(value: u64) -> Option<Timestamp> {
+    let signed = i64::try_from(value).ok()?;
+    let time = if value >= MICROSECONDS_FROM {
+        Timestamp::from_microsecond(signed)
+    } else {
+        Timestamp::from_millisecond(signed)
+    };
+    time.ok()
 }
 
 /// Any message of the market streams: raw and combined events, acks and errors. The keys of a

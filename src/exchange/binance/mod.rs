@@ -7,6 +7,7 @@ mod errors;
 mod instruments;
 mod market;
 mod messages;
+mod plain;
 mod reports;
 mod sign;
 #[cfg(test)]
