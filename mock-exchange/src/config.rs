@@ -16,6 +16,8 @@ pub struct MockConfig {
     pub binance: Option<VenueConfig>,
     /// The Kraken venue; `None` leaves it out.
     pub kraken: Option<VenueConfig>,
+    /// The Deribit venue; `None` leaves it out.
+    pub deribit: Option<VenueConfig>,
     /// Where the control port listens; `None` leaves it out.
     pub control: Option<SocketAddr>,
     /// Recorded messages to play to subscribers.
@@ -45,13 +47,14 @@ pub struct VenueConfig {
     /// Whether the exchange's rate and size limits are enforced. Default: as the exchange does.
     pub limits: Limits,
     /// Pause between the server's pings (Binance, 20 s) or heartbeats (Kraken, 1 s) of an idle
-    /// connection; `None` takes the exchange's own.
+    /// connection; `None` takes the exchange's own. Deribit takes it in place of the interval
+    /// that a client asks for.
     pub heartbeat: Option<Duration>,
-    /// How long the server waits for a sign of life before it drops a connection (60 s on both
-    /// exchanges); `None` takes the exchange's own.
+    /// How long the server waits for a sign of life before it drops a connection (60 s on
+    /// Binance and Kraken, 10 min on Deribit); `None` takes the exchange's own.
     pub idle_timeout: Option<Duration>,
     /// How long a connection may live before the server closes it; `None` takes the exchange's
-    /// own (24 h on Binance, no limit on Kraken).
+    /// own (24 h on Binance, no limit elsewhere).
     pub lifetime: Option<Duration>,
     /// How long the server waits for the client's close frame after its own. Default 2 s.
     pub close_timeout: Duration,

@@ -20,7 +20,7 @@ use crate::protocol::{ConnectionId, ConnectionKind, SystemStatus};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// `binance` or `kraken`; every venue when absent.
+    /// `binance`, `kraken` or `deribit`; every venue when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<String>,
     /// What it aims at. Default: anything.

@@ -7,7 +7,63 @@ use rust_decimal::Decimal;
 /// Index of an instrument in its venue's list.
 pub(crate) type InstrumentId = usize;
 
-/// One spot instrument of a venue.
+/// In which currency a derivative counts and pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContractKind {
+    /// Quantities in the quote currency, money in the base coin.
+    Inverse,
+    /// Quantities in the base coin, money in the quote currency.
+    Linear,
+}
+
+/// What makes an instrument a derivative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// In which currency it counts and pays.
+    pub kind: ContractKind,
+    /// Quantity of one contract.
+    pub size: Decimal,
+    /// Asset of margin, profit and fees.
+    pub settlement: Arc<str>,
+    /// Value of a position over the margin that it needs.
+    pub leverage: Decimal,
+}
+
+impl Contract {
+    /// Value of a quantity in the settlement asset, to 12 decimals; zero without a price.
+    pub fn value(&self, price: Decimal, quantity: Decimal) -> Decimal {
+        match self.kind {
+            ContractKind::Inverse => quantity.checked_div(price).unwrap_or_default().round_dp(12),
+            ContractKind::Linear => quantity * price,
+        }
+    }
+
+    /// Margin that a quantity needs, in the settlement asset.
+    pub fn margin(&self, price: Decimal, quantity: Decimal) -> Decimal {
+        self.value(price, quantity) / self.leverage
+    }
+
+    /// Profit of a position (negative: short) that is closed, in the settlement asset.
+    pub fn profit(&self, entry: Decimal, exit: Decimal, size: Decimal) -> Decimal {
+        match self.kind {
+            ContractKind::Inverse => self.value(entry, size) - self.value(exit, size),
+            ContractKind::Linear => self.value(exit, size) - self.value(entry, size),
+        }
+    }
+
+    /// Average price of two parts (price, quantity), to 8 decimals.
+    pub fn average(&self, first: (Decimal, Decimal), second: (Decimal, Decimal)) -> Decimal {
+        let quantity = first.1 + second.1;
+        let value = self.value(first.0, first.1) + self.value(second.0, second.1);
+        let average = match self.kind {
+            ContractKind::Inverse => quantity.checked_div(value),
+            ContractKind::Linear => value.checked_div(quantity),
+        };
+        average.unwrap_or_default().round_dp(8)
+    }
+}
+
+/// One instrument of a venue.
 #[derive(Clone, Debug)]
 pub struct Instrument {
     /// The venue's own symbol: `BTCUSDT`, `BTC/USD`.
@@ -26,6 +82,8 @@ pub struct Instrument {
     pub notional_min: Decimal,
     /// Where the market starts.
     pub reference: Decimal,
+    /// The terms of a derivative; `None` on a spot market.
+    pub contract: Option<Contract>,
 }
 
 impl Instrument {
@@ -39,6 +97,7 @@ impl Instrument {
             quantity_min: Decimal::new(1, 5),
             notional_min: Decimal::new(5, 0),
             reference: Decimal::ONE,
+            contract: None,
         }
     }
 
@@ -50,6 +109,13 @@ impl Instrument {
     /// Decimals of a quantity.
     pub fn quantity_decimals(&self) -> u32 {
         self.step.normalize().scale()
+    }
+
+    /// Whole steps of quantity that are worth some `value` of the quote asset.
+    pub(crate) fn quantity_worth(&self, value: Decimal) -> Decimal {
+        let inverse = self.contract.as_ref().is_some_and(|c| c.kind == ContractKind::Inverse);
+        let quantity = if inverse { value } else { value / self.reference };
+        ((quantity / self.step).floor() * self.step).max(self.step)
     }
 
     pub(crate) fn on_tick(&self, price: Decimal) -> bool {

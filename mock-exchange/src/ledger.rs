@@ -13,7 +13,7 @@ use crate::protocol::{ConnectionId, ConnectionKind};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ledger {
-    /// `binance`, `kraken`.
+    /// `binance`, `kraken`, `deribit`.
     pub exchanges: BTreeMap<String, ExchangeLedger>,
 }
 
@@ -42,6 +42,9 @@ pub struct ExchangeLedger {
     pub requests: Vec<RequestRecord>,
     /// The account.
     pub balances: BTreeMap<String, Balance>,
+    /// Positions in derivatives by symbol, negative for short ones; closed ones are left out.
+    #[serde(default)]
+    pub positions: BTreeMap<String, Decimal>,
 }
 
 impl ExchangeLedger {
@@ -70,6 +73,9 @@ pub struct OrderRecord {
     pub time_in_force: TimeInForce,
     /// Whether it must not take.
     pub post_only: bool,
+    /// Whether it may only reduce a position.
+    #[serde(default)]
+    pub reduce_only: bool,
     /// Limit price.
     pub price: Option<Decimal>,
     /// Quantity in base.

@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod connection;
 mod control;
+mod deribit;
 mod engine;
 mod faults;
 mod instrument;
@@ -24,7 +25,7 @@ pub use config::{Credentials, Limits, MarketConfig, MockConfig, ReplayConfig, Ve
 pub use connection::{ByteStream, Listener};
 pub use engine::{Balance, OrderKind, OrderStatus, Side, TimeInForce};
 pub use faults::{Disconnect, Fault, FaultAction, FaultState, Refusal, Target, When};
-pub use instrument::Instrument;
+pub use instrument::{Contract, ContractKind, Instrument};
 pub use kraken::Tier;
 pub use ledger::{
     CancelOutcome, CancelRecord, ClosedBy, ConnectionRecord, ExchangeLedger, FillRecord, Ledger,

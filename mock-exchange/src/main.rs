@@ -19,6 +19,9 @@ struct Arguments {
     /// Where Kraken listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9002")]
     kraken: SocketAddr,
+    /// Where Deribit listens; port 0 picks a free one. It is left out without this option.
+    #[arg(long, value_name = "ADDRESS")]
+    deribit: Option<SocketAddr>,
     /// Where the control port (ledger and faults) listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     control: SocketAddr,
@@ -68,6 +71,7 @@ impl Arguments {
             seed: self.seed,
             binance: Some(venue(self.binance)),
             kraken: Some(venue(self.kraken)),
+            deribit: self.deribit.map(venue),
             control: Some(self.control),
             replay: self.replay.clone().map(|file| ReplayConfig { file, speed }),
             ..MockConfig::default()

@@ -16,7 +16,7 @@ use crate::connection::Listener;
 use crate::faults::{Fault, FaultState};
 use crate::ledger::Ledger;
 use crate::venue::{Venue, VenueShared, VenueSpec};
-use crate::{binance, kraken, server};
+use crate::{binance, deribit, kraken, server};
 
 /// A snapshot of the ledger that costs more than this is not taken on every change.
 const COPY_COST: Duration = Duration::from_millis(2);
@@ -97,6 +97,7 @@ impl MockExchange {
         for (what, venue, slot) in [
             ("binance", &config.binance, &mut listeners.binance),
             ("kraken", &config.kraken, &mut listeners.kraken),
+            ("deribit", &config.deribit, &mut listeners.deribit),
         ] {
             if let Some(venue) = venue {
                 *slot = Some(bind(what, venue.listen).await?);
@@ -122,6 +123,7 @@ impl MockExchange {
         let parts = [
             (config.binance, listeners.binance, binance::spec as fn(&VenueConfig) -> VenueSpec),
             (config.kraken, listeners.kraken, kraken::spec),
+            (config.deribit, listeners.deribit, deribit::spec),
         ];
         for (config, listener, spec) in parts {
             let (Some(config), Some(listener)) = (config, listener) else { continue };
@@ -156,7 +158,7 @@ impl MockExchange {
         Ok(Self { shared, control, stop: stop.drop_guard(), tasks })
     }
 
-    /// The venue `binance` or `kraken`, if it runs.
+    /// The venue `binance`, `kraken` or `deribit`, if it runs.
     pub fn venue(&self, name: &str) -> Option<Venue> {
         self.shared.venues.get(name).cloned()
     }
@@ -255,13 +257,15 @@ pub struct Listeners<L = TcpListener> {
     pub binance: Option<L>,
     /// Of the Kraken venue.
     pub kraken: Option<L>,
+    /// Of the Deribit venue.
+    pub deribit: Option<L>,
     /// Of the control port.
     pub control: Option<L>,
 }
 
 impl<L> Default for Listeners<L> {
     fn default() -> Self {
-        Self { binance: None, kraken: None, control: None }
+        Self { binance: None, kraken: None, deribit: None, control: None }
     }
 }
 

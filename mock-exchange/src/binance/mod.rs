@@ -63,6 +63,7 @@ pub(crate) fn spec(_config: &VenueConfig) -> VenueSpec {
         ],
         fee_asset: FeeAsset::Received,
         fees: (Decimal::new(1, 3), Decimal::new(1, 3)),
+        shared_client_ids: false,
         protocol: Box::new(Binance::default()),
     }
 }

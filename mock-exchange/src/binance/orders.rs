@@ -110,6 +110,7 @@ pub(super) fn new_order(
         kind,
         time_in_force,
         post_only,
+        reduce_only: false,
         price,
         amount,
         client_id,

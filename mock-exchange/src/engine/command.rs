@@ -14,6 +14,7 @@ use super::order::{
     Amount, EngineEvent, Fill, Order, OrderChange, OrderId, OrderKind, OrderStatus, Side,
     TimeInForce,
 };
+use super::position::Position;
 use super::stats::Stats;
 use crate::instrument::{Instrument, InstrumentId};
 
@@ -25,6 +26,7 @@ pub(crate) struct NewOrder {
     pub(crate) kind: OrderKind,
     pub(crate) time_in_force: TimeInForce,
     pub(crate) post_only: bool,
+    pub(crate) reduce_only: bool,
     pub(crate) price: Option<Decimal>,
     pub(crate) amount: Amount,
     pub(crate) client_id: Arc<str>,
@@ -53,6 +55,9 @@ pub(crate) struct Engine {
     books: Vec<Book>,
     stats: Vec<Stats>,
     account: Account,
+    positions: Vec<Position>,
+    sequences: Vec<u64>,
+    shared_client_ids: bool,
     orders: BTreeMap<OrderId, Order>,
     open: BTreeSet<OrderId>,
     closed: VecDeque<OrderId>,
@@ -74,12 +79,17 @@ impl Engine {
         history: usize,
     ) -> Self {
         let books = instruments.iter().map(|_| Book::default()).collect();
+        let positions = vec![Position::default(); instruments.len()];
+        let sequences = vec![0; instruments.len()];
         let stats = instruments.iter().map(|i| Stats::starting_at(i.reference)).collect();
         Self {
             instruments,
             books,
             stats,
             account: Account::default(),
+            positions,
+            sequences,
+            shared_client_ids: false,
             orders: BTreeMap::new(),
             open: BTreeSet::new(),
             closed: VecDeque::new(),
@@ -92,6 +102,11 @@ impl Engine {
             taker_fee,
             history: history.max(1),
         }
+    }
+
+    /// Lets several open orders have the same client id.
+    pub(crate) fn share_client_ids(&mut self) {
+        self.shared_client_ids = true;
     }
 
     pub(crate) fn instruments(&self) -> &Arc<[Instrument]> {
@@ -108,6 +123,17 @@ impl Engine {
 
     pub(crate) fn account(&self) -> &Account {
         &self.account
+    }
+
+    pub(crate) fn position(&self, instrument: InstrumentId) -> &Position {
+        &self.positions[instrument]
+    }
+
+    /// Symbols and sizes of the positions that are not closed.
+    pub(crate) fn open_positions(&self) -> impl Iterator<Item = (String, Decimal)> {
+        let held = self.instruments.iter().zip(&self.positions);
+        held.filter(|(_, position)| !position.size.is_zero())
+            .map(|(instrument, position)| (instrument.symbol.to_string(), position.size))
     }
 
     pub(crate) fn fees(&self) -> (Decimal, Decimal) {
@@ -151,6 +177,12 @@ impl Engine {
         id
     }
 
+    /// Takes a trade's number within its instrument.
+    pub(crate) fn next_sequence(&mut self, instrument: InstrumentId) -> u64 {
+        self.sequences[instrument] += 1;
+        self.sequences[instrument]
+    }
+
     /// Places an order and reports its id with what followed from it.
     pub(crate) fn place(
         &mut self,
@@ -175,6 +207,7 @@ impl Engine {
             kind: new.kind,
             time_in_force: new.time_in_force,
             post_only: new.post_only,
+            reduce_only: new.reduce_only,
             price: new.price,
             quantity,
             quote_quantity,
@@ -264,7 +297,7 @@ impl Engine {
         }
         let spent = self.spent_asset(&order);
         let locked = self.lock_needed(&order);
-        if locked - order.locked > self.account.free(&spent) {
+        if locked - order.locked > self.available(&spent) {
             return Err(Reject::InsufficientBalance);
         }
         self.account.lock(&spent, locked - order.locked);
@@ -356,7 +389,8 @@ impl Engine {
     }
 
     fn check(&self, new: &NewOrder) -> Result<Decimal, Reject> {
-        if self.order_by_client_id(&new.client_id).is_some_and(|order| order.status.is_open()) {
+        let same = self.order_by_client_id(&new.client_id);
+        if !self.shared_client_ids && same.is_some_and(|order| order.status.is_open()) {
             return Err(Reject::DuplicateClientId);
         }
         let instrument = &self.instruments[new.instrument];
@@ -369,6 +403,17 @@ impl Engine {
             && book.crosses(new.side, price)
         {
             return Err(Reject::WouldTake);
+        }
+        if let Some(contract) = &instrument.contract {
+            if new.reduce_only {
+                return Ok(quantity.min(self.positions[new.instrument].reducible(new.side)));
+            }
+            let best = book.best(new.side.opposite()).map(|(price, _)| price);
+            let price = new.price.or(best).unwrap_or_default();
+            if contract.margin(price, quantity) > self.available(&contract.settlement) {
+                return Err(Reject::InsufficientBalance);
+            }
+            return Ok(quantity);
         }
         let (asset, needed) = match (new.side, new.price) {
             (Side::Sell, _) => (&instrument.base, quantity),

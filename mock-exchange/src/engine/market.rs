@@ -58,7 +58,10 @@ impl SeededMarket {
         for (id, instrument) in instruments.iter().enumerate() {
             if still {
                 let unit = self.walks[id].unit;
-                let quantity = Decimal::TEN;
+                let quantity = match instrument.contract {
+                    None => Decimal::TEN,
+                    Some(_) => instrument.quantity_worth(Decimal::TEN * instrument.reference),
+                };
                 let bid = [(instrument.reference - unit, quantity)];
                 let ask = [(instrument.reference + unit, quantity)];
                 engine.set_market(id, &bid, &ask, now, events);
@@ -104,16 +107,23 @@ impl SeededMarket {
         now: Timestamp,
     ) -> EngineEvent {
         let walk = &mut self.walks[instrument];
-        let quantity = Decimal::new(walk.rng.random_range(1..1000), 3);
+        let quantity = walk.rng.random_range(1..1000_i64);
+        let listed = &engine.instruments()[instrument];
+        let quantity = match listed.contract {
+            None => Decimal::new(quantity, 3),
+            Some(_) => Decimal::from(quantity) * listed.step,
+        };
         let (update_id, mut quote) =
             (engine.book(instrument).update_id(), engine.book(instrument).quote());
         if walk.rng.random_range(0..100) < TRADES_PERCENT {
             let taker = if walk.rng.random_bool(0.5) { Side::Buy } else { Side::Sell };
             let price = if taker == Side::Buy { quote.ask } else { quote.bid };
             let id = engine.next_trade_id();
+            let sequence = engine.next_sequence(instrument);
             EngineEvent::Trade(PublicTrade {
                 instrument,
                 id,
+                sequence,
                 price,
                 quantity,
                 taker,
@@ -133,14 +143,13 @@ impl SeededMarket {
         now: Timestamp,
         events: &mut Vec<EngineEvent>,
     ) {
-        let listed = &engine.instruments()[instrument];
-        let (reference, step) = (listed.reference, listed.step);
+        let listed = engine.instruments()[instrument].clone();
         let walk = &mut self.walks[instrument];
-        let middle = reference + Decimal::from(walk.offset) * walk.unit;
+        let middle = listed.reference + Decimal::from(walk.offset) * walk.unit;
         // A level is worth some 5 000 to 50 000 of the quote currency.
         let mut quantity = || {
             let value = Decimal::from(walk.rng.random_range(5_000..50_000_u32));
-            ((value / reference / step).floor() * step).max(step)
+            listed.quantity_worth(value)
         };
         let mut bids = Vec::with_capacity(DEPTH);
         let mut asks = Vec::with_capacity(DEPTH);

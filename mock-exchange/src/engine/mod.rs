@@ -8,6 +8,7 @@ mod book;
 mod command;
 mod market;
 mod order;
+mod position;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,14 @@ impl Side {
             Self::Sell => Self::Buy,
         }
     }
+
+    /// The quantity, negative for a sale.
+    pub(crate) fn signed(self, quantity: Decimal) -> Decimal {
+        match self {
+            Self::Buy => quantity,
+            Self::Sell => -quantity,
+        }
+    }
 }
 
 /// Limit or market.
@@ -107,6 +115,8 @@ pub(crate) struct Order {
     pub(crate) kind: OrderKind,
     pub(crate) time_in_force: TimeInForce,
     pub(crate) post_only: bool,
+    /// Derivatives only: never more than the opposite position.
+    pub(crate) reduce_only: bool,
     /// `None` for market orders.
     pub(crate) price: Option<Decimal>,
     pub(crate) quantity: Decimal,
@@ -143,6 +153,10 @@ pub(crate) struct Fill {
     pub(crate) quantity: Decimal,
     pub(crate) fee: Decimal,
     pub(crate) fee_asset: Arc<str>,
+    /// Number of the trade within its instrument, without gaps.
+    pub(crate) sequence: u64,
+    /// Derivatives only: profit realised by closing a position.
+    pub(crate) profit: Decimal,
     pub(crate) maker: bool,
     pub(crate) time: Timestamp,
 }
@@ -167,6 +181,8 @@ pub(crate) enum OrderChange {
 pub(crate) struct PublicTrade {
     pub(crate) instrument: InstrumentId,
     pub(crate) id: u64,
+    /// Number of the trade within its instrument, without gaps.
+    pub(crate) sequence: u64,
     pub(crate) price: Decimal,
     pub(crate) quantity: Decimal,
     pub(crate) taker: Side,

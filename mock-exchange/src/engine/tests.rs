@@ -31,6 +31,7 @@ fn limit(side: Side, price: i64, quantity: i64, name: &str) -> NewOrder {
         kind: OrderKind::Limit,
         time_in_force: TimeInForce::Gtc,
         post_only: false,
+        reduce_only: false,
         price: Some(Decimal::from(price)),
         amount: Amount::Base(Decimal::from(quantity)),
         client_id: name.into(),

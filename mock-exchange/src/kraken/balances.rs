@@ -149,6 +149,8 @@ mod tests {
             quantity: Decimal::TWO,
             fee: Decimal::ONE,
             fee_asset: "USD".into(),
+            sequence: 1,
+            profit: Decimal::ZERO,
             maker: true,
             time: jiff::Timestamp::UNIX_EPOCH,
         };

@@ -243,6 +243,7 @@ mod tests {
             kind: OrderKind::Limit,
             time_in_force: TimeInForce::Gtc,
             post_only: false,
+            reduce_only: false,
             price: Some(decimal("26500.0")),
             quantity: decimal("0.005"),
             quote_quantity: Decimal::ZERO,
@@ -305,6 +306,8 @@ mod tests {
             quantity: decimal("0.005"),
             fee: decimal("0.3458"),
             fee_asset: "USD".into(),
+            sequence: 1,
+            profit: Decimal::ZERO,
             maker: false,
             time: at(709_993),
         });

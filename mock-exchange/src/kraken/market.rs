@@ -222,6 +222,7 @@ mod tests {
         let trade = PublicTrade {
             instrument: 0,
             id: 7,
+            sequence: 1,
             price: Decimal::from(29_000),
             quantity: Decimal::new(15, 1),
             taker: Side::Sell,

@@ -58,6 +58,7 @@ pub(crate) fn spec(config: &VenueConfig) -> VenueSpec {
         ],
         fee_asset: FeeAsset::Quote,
         fees: (Decimal::new(25, 4), Decimal::new(40, 4)),
+        shared_client_ids: false,
         protocol: Box::new(Kraken::new(config)),
     }
 }

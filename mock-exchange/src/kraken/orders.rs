@@ -172,6 +172,7 @@ impl Kraken {
             kind: order.kind,
             time_in_force: order.time_in_force,
             post_only: order.post_only,
+            reduce_only: false,
             price: order.price,
             amount: order.amount,
             client_id: order.cl_ord_id.unwrap_or_default().into(),

@@ -65,7 +65,7 @@ impl std::fmt::Debug for Venue {
 }
 
 impl Venue {
-    /// `binance` or `kraken`.
+    /// `binance`, `kraken` or `deribit`.
     pub fn name(&self) -> &'static str {
         self.shared.name
     }
@@ -176,6 +176,7 @@ impl Venue {
                 kind: OrderKind::Limit,
                 time_in_force: TimeInForce::Gtc,
                 post_only: false,
+                reduce_only: false,
                 price: Some(price),
                 amount: Amount::Base(quantity),
                 client_id: client_id.into(),

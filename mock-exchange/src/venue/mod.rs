@@ -36,6 +36,8 @@ pub(crate) struct VenueSpec {
     pub(crate) fee_asset: FeeAsset,
     /// Maker and taker fee as a fraction.
     pub(crate) fees: (Decimal, Decimal),
+    /// Whether several open orders may have the same client id.
+    pub(crate) shared_client_ids: bool,
     pub(crate) protocol: Box<dyn Protocol>,
 }
 
@@ -72,6 +74,9 @@ impl VenueShared {
         let instruments: Arc<[Instrument]> = spec.instruments.into();
         let mut engine =
             Engine::new(instruments.clone(), spec.fee_asset, spec.fees, config.history);
+        if spec.shared_client_ids {
+            engine.share_client_ids();
+        }
         for (asset, amount) in spec.deposits {
             engine.deposit(&asset.into(), amount);
         }

@@ -32,6 +32,7 @@ impl VenueShared {
                 connections: state.connection_records(),
                 requests: state.requests(),
                 balances: balances.map(|(asset, held)| (asset.to_string(), *held)).collect(),
+                positions: engine.open_positions().collect(),
             }
         })
     }
@@ -46,6 +47,7 @@ fn record(order: &Order, protocol: &dyn Protocol) -> OrderRecord {
         kind: order.kind,
         time_in_force: order.time_in_force,
         post_only: order.post_only,
+        reduce_only: order.reduce_only,
         price: order.price,
         quantity: order.quantity,
         status: order.status,

@@ -24,6 +24,9 @@ impl Engine {
 
     pub(super) fn spent_asset(&self, order: &Order) -> Arc<str> {
         let instrument = &self.instruments[order.instrument];
+        if let Some(contract) = &instrument.contract {
+            return contract.settlement.clone();
+        }
         match order.side {
             Side::Buy => instrument.quote.clone(),
             Side::Sell => instrument.base.clone(),
@@ -31,6 +34,12 @@ impl Engine {
     }
 
     pub(super) fn lock_needed(&self, order: &Order) -> Decimal {
+        if let (Some(contract), Some(price)) =
+            (&self.instruments[order.instrument].contract, order.price)
+        {
+            let opens = !order.reduce_only;
+            return if opens { contract.margin(price, order.remaining()) } else { Decimal::ZERO };
+        }
         match (order.side, order.price) {
             (_, None) => Decimal::ZERO,
             (Side::Sell, Some(_)) => order.remaining(),
@@ -54,14 +63,16 @@ impl Engine {
         for Match { maker, price, quantity } in matches.iter().copied() {
             let id = self.next_trade_id();
             self.stats[instrument].trade(id, price, quantity);
+            let sequence = self.next_sequence(instrument);
+            let time = now;
             let trade =
-                PublicTrade { instrument, id, price, quantity, taker, taker_kind, time: now };
+                PublicTrade { instrument, id, sequence, price, quantity, taker, taker_kind, time };
             events.push(EngineEvent::Trade(trade));
             if let Some(order) = taker_order {
-                self.book_fill(order, id, price, quantity, false, now, events);
+                self.book_fill(order, (id, sequence), price, quantity, false, now, events);
             }
             if let Owner::Account(order) = maker {
-                self.book_fill(order, id, price, quantity, true, now, events);
+                self.book_fill(order, (id, sequence), price, quantity, true, now, events);
             }
         }
     }
@@ -70,7 +81,7 @@ impl Engine {
     pub(super) fn book_fill(
         &mut self,
         order_id: OrderId,
-        trade_id: u64,
+        (trade_id, sequence): (u64, u64),
         price: Decimal,
         quantity: Decimal,
         maker: bool,
@@ -79,6 +90,16 @@ impl Engine {
     ) {
         let Some(mut order) = self.orders.remove(&order_id) else { return };
         let listed = self.instruments[order.instrument].clone();
+        let quantity = if order.reduce_only {
+            // An order of the same sweep may have closed the position.
+            quantity.min(self.positions[order.instrument].reducible(order.side))
+        } else {
+            quantity
+        };
+        if quantity.is_zero() {
+            self.orders.insert(order_id, order);
+            return;
+        }
         let cost = price * quantity;
         order.filled += quantity;
         order.filled_quote += cost;
@@ -93,14 +114,23 @@ impl Engine {
         self.account.unlock(&spent, order.locked - locked);
         order.locked = locked;
         let rate = if maker { self.maker_fee } else { self.taker_fee };
-        let (fee, fee_asset) = match (self.fee_asset, order.side) {
-            (FeeAsset::Received, Side::Buy) => (quantity * rate, listed.base.clone()),
+        let (fee, fee_asset) = match (&listed.contract, self.fee_asset, order.side) {
+            (Some(contract), ..) => {
+                (contract.value(price, quantity) * rate, contract.settlement.clone())
+            }
+            (None, FeeAsset::Received, Side::Buy) => (quantity * rate, listed.base.clone()),
             _ => (cost * rate, listed.quote.clone()),
         };
         let fee = fee.round_dp(8);
-        let signed = if order.side == Side::Buy { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
-        self.account.credit(&listed.base, quantity * signed);
-        self.account.credit(&listed.quote, -cost * signed);
+        let mut profit = Decimal::ZERO;
+        if let Some(contract) = &listed.contract {
+            let position = &mut self.positions[order.instrument];
+            profit = position.fill(contract, order.side, price, quantity);
+            self.account.credit(&contract.settlement, profit);
+        } else {
+            self.account.credit(&listed.base, order.side.signed(quantity));
+            self.account.credit(&listed.quote, -order.side.signed(cost));
+        }
         self.account.credit(&fee_asset, -fee);
         let fill = Fill {
             trade_id,
@@ -112,6 +142,8 @@ impl Engine {
             quantity,
             fee,
             fee_asset,
+            sequence,
+            profit,
             maker,
             time: now,
         };
@@ -163,6 +195,7 @@ impl Engine {
         now: Timestamp,
         events: &mut Vec<EngineEvent>,
     ) {
+        self.trim_reducing(instrument, now, events);
         let assets = self.account.drain_touched();
         if !assets.is_empty() {
             events.push(EngineEvent::Balances { assets, time: now });
@@ -180,6 +213,57 @@ impl Engine {
         });
         if let Some(quote) = changes.quote {
             events.push(EngineEvent::Quote { instrument, quote, update_id: last_id, time: now });
+        }
+    }
+
+    /// What may be spent: free money less the margin of the positions.
+    pub(crate) fn available(&self, asset: &str) -> Decimal {
+        self.account.free(asset) - self.positions_margin(asset)
+    }
+
+    /// Margin of the positions that are settled in an asset, at their average prices.
+    pub(crate) fn positions_margin(&self, asset: &str) -> Decimal {
+        let positions = self.instruments.iter().zip(&self.positions);
+        let margins = positions.filter_map(|(instrument, position)| {
+            let contract = instrument.contract.as_ref().filter(|c| *c.settlement == *asset)?;
+            Some(contract.margin(position.average_price, position.size.abs()))
+        });
+        margins.sum()
+    }
+
+    /// Cuts reduce-only orders down to the position that is left, and takes out those that would
+    /// open one.
+    fn trim_reducing(
+        &mut self,
+        instrument: InstrumentId,
+        now: Timestamp,
+        events: &mut Vec<EngineEvent>,
+    ) {
+        if self.instruments[instrument].contract.is_none() {
+            return;
+        }
+        let position = self.positions[instrument];
+        let reducing: Vec<Order> = self
+            .open_orders()
+            .filter(|order| order.reduce_only && order.instrument == instrument)
+            .cloned()
+            .collect();
+        for order in reducing {
+            let Some(price) = order.price else { continue };
+            let rest = order.remaining().min(position.reducible(order.side));
+            if rest == order.remaining() {
+                continue;
+            }
+            let book = &mut self.books[instrument];
+            book.remove(order.side, price, order.id);
+            if rest.is_zero() {
+                self.close(order.id, OrderStatus::Expired, OrderChange::Expired, now, events);
+                continue;
+            }
+            book.rest(order.side, price, Owner::Account(order.id), rest);
+            let order = Order { quantity: order.filled + rest, updated: now, ..order };
+            events.push(EngineEvent::Order { order: order.clone(), change: OrderChange::Amended });
+            self.orders.insert(order.id, order);
         }
     }
 }
