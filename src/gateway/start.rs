@@ -142,7 +142,7 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
         let desk = Arc::new(Desk::new(DeskSettings {
             exchange: exchange.config.name,
             trading: exchange.config.trading,
-            patience: patience(&config),
+            patience: patience(&config, exchange.adapter.as_ref()),
             queue: config.orders.queue,
             symbols: Arc::clone(&exchange.symbols),
             ids: Arc::clone(&ids),
@@ -180,11 +180,12 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
     Ok(Gateway { inner: Arc::new(inner) })
 }
 
-fn patience(config: &Config) -> Patience {
+fn patience(config: &Config, adapter: &dyn Adapter) -> Patience {
     Patience {
         acknowledgement: config.orders.ack_timeout,
         query: config.orders.query_retry,
         cancel: config.shutdown.cancel_retry,
+        in_flight: adapter.longest_order_flight(),
         closed_kept: config.orders.closed_kept,
     }
 }

@@ -18,7 +18,7 @@ use super::lane::{Command, Lane, LaneRefusal, LaneState};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
 use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
-use crate::report::{OrderFate, OrderReport, Phase};
+use crate::report::{LeftoverOrder, OrderFate, OrderReport, Phase};
 use crate::types::{
     ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
 };
@@ -55,6 +55,8 @@ struct State {
     restriction: TradingRestriction,
     /// Why there is no connection, for messages.
     down_reason: String,
+    /// Whether the gateway has ended: nothing more will come.
+    ended: bool,
     /// Whether there was a connection when shutdown turned from cancelling to closing it.
     connected_before_close: Option<bool>,
 }
@@ -68,10 +70,11 @@ struct Waiters {
 impl Desk {
     pub(crate) fn new(settings: DeskSettings) -> Self {
         let state = State {
-            book: Book::new(settings.patience),
+            book: Book::new(settings.patience, settings.ids.tag()),
             waiters: HashMap::new(),
             restriction: TradingRestriction::None,
             down_reason: "not connected yet".into(),
+            ended: false,
             connected_before_close: None,
         };
         let lane = Lane::new(settings.queue);
@@ -136,10 +139,15 @@ impl Desk {
     pub(crate) fn cancel(&self, id: ClientOrderId) -> Result<oneshot::Receiver<Order>, OrderError> {
         let mut state = self.state();
         let order = state.book.get(id).ok_or(OrderError::UnknownOrder { id })?;
-        if order.status.is_terminal() {
-            return Err(OrderError::AlreadyEnded { id, status: order.status });
-        }
         let (sender, receiver) = oneshot::channel();
+        if order.status.is_terminal() {
+            // The caller gets the same answer as if it had asked a moment earlier.
+            let _ = sender.send(order.clone());
+            return Ok(receiver);
+        }
+        if state.ended {
+            return Err(OrderError::Abandoned { id });
+        }
         state.waiters.entry(id).or_default().ended.push(sender);
         let now = self.now();
         let effects = state.book.want_cancel(id, now);
@@ -274,7 +282,8 @@ impl Desk {
         let now = self.now();
         let mut state = self.state();
         let mut effects = self.take_down(&mut state, reason, now);
-        effects.changes.extend(state.book.connection_lost(reason, now).changes);
+        let on_purpose = self.gate.phase() >= Phase::Disconnect;
+        effects.changes.extend(state.book.connection_lost(reason, on_purpose, now).changes);
         self.carry_out(&mut state, effects);
     }
 
@@ -293,7 +302,6 @@ impl Desk {
                 Work::Query(id) => self.lane.query(*id),
             }
         }
-        let relevant = !effects.changes.is_empty() || !effects.work.is_empty();
         for change in &effects.changes {
             log_change(self.exchange(), &change.order);
             state.tell_waiters(&change.order);
@@ -303,9 +311,7 @@ impl Desk {
             .into_iter()
             .map(|change| OrderUpdate { order: change.order, fill: change.fill });
         self.settings.journal.add(updates);
-        if relevant {
-            self.changed.notify_waiters();
-        }
+        self.changed.notify_waiters();
     }
 
     // ---- the sweeper ----------------------------------------------------------------------
@@ -406,9 +412,17 @@ impl Desk {
         self.state().book.foreign_orders()
     }
 
+    /// Open orders that an earlier run left.
+    pub(crate) fn leftovers(&self) -> Vec<LeftoverOrder> {
+        self.state().book.leftovers().copied().collect()
+    }
+
     /// Nothing more will come: everybody who still waits is told so.
     pub(crate) fn abandon_waiters(&self) {
-        let waiters = std::mem::take(&mut self.state().waiters);
+        let mut state = self.state();
+        state.ended = true;
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(state);
         for (id, waiter) in waiters {
             if let Some(placed) = waiter.placed {
                 // The bot may have gone away; then nobody is left to tell.
@@ -496,11 +510,9 @@ fn report(entry: &Entry, connected: bool) -> OrderReport {
         OrderStatus::Rejected => OrderFate::Rejected,
         OrderStatus::Expired => OrderFate::Expired,
         OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
-        OrderStatus::Open | OrderStatus::PartiallyFilled
-            if order.request.on_shutdown == OnShutdown::Keep && cancel.is_none() =>
-        {
-            OrderFate::Kept
-        }
+        OrderStatus::Open | OrderStatus::PartiallyFilled if entry.is_kept() => OrderFate::Kept,
+        // Meant to be kept, but nobody knows whether it is still there.
+        OrderStatus::Open | OrderStatus::PartiallyFilled if cancel.is_none() => OrderFate::Unknown,
         OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
         OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
     };

@@ -2,7 +2,7 @@
 
 use crate::exchange::TradingRestriction;
 use crate::report::Phase;
-use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder, OrderStatus};
+use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder};
 
 /// What went wrong with an order. Each variant is something that the caller can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,14 +82,6 @@ pub enum OrderError {
     UnknownOrder {
         /// The id.
         id: ClientOrderId,
-    },
-    /// The order has ended already.
-    #[error("order {id} has ended already: {status}")]
-    AlreadyEnded {
-        /// The order.
-        id: ClientOrderId,
-        /// How.
-        status: OrderStatus,
     },
     /// The gateway ended before the answer came; the report names the order.
     #[error("the gateway ended before order {id} was settled; see the shutdown report")]

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::types::{ClientOrderId, InvalidId, Timestamp};
 
+/// Enough for tenths of a second until the year 4450.
+const RUN_DIGITS: usize = 7;
+
 /// Generates ids that are unique among all runs of one tag, if the runs began in different tenths
 /// of a second. Eighteen characters are what Kraken allows for free text, the least of all.
 pub(crate) struct IdGenerator {
@@ -15,7 +18,12 @@ impl IdGenerator {
     /// Ids of a run that began at `start`. The tag has 1 to 3 lower-case letters or digits.
     pub(crate) fn new(tag: &str, start: Timestamp) -> Self {
         let tenths = u64::try_from(start.as_millisecond() / 100).unwrap_or(0);
-        Self { prefix: format!("{tag}{}", base36(tenths, 7)), next: AtomicU64::new(1) }
+        Self { prefix: format!("{tag}{}", base36(tenths, RUN_DIGITS)), next: AtomicU64::new(1) }
+    }
+
+    /// What all ids of this gateway begin with, in this run and in others.
+    pub(crate) fn tag(&self) -> &str {
+        &self.prefix[..self.prefix.len() - RUN_DIGITS]
     }
 
     pub(crate) fn next(&self) -> Result<ClientOrderId, InvalidId> {

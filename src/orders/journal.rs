@@ -17,7 +17,9 @@ use crate::types::{Fill, Order};
 pub struct OrderUpdate {
     /// The order after the change.
     pub order: Order,
-    /// The part that traded, if that is what happened.
+    /// The part that traded, if that is what happened. What fills while the connection is down is
+    /// booked as `order.filled` when the exchange tells it, and not always told as a fill of its
+    /// own: a position is the sum of `order.filled`, not of these.
     pub fill: Option<Fill>,
 }
 

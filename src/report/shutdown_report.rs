@@ -108,8 +108,22 @@ pub struct ExchangeReport {
     pub orders: Vec<OrderReport>,
     /// Orders of the exchange's own list that are not the gateway's; they were left alone.
     pub foreign_orders: u64,
+    /// Open orders that an earlier run of this gateway placed; they are left and must be seen to.
+    #[serde(default)]
+    pub leftover_orders: Vec<LeftoverOrder>,
     /// Each of its connections.
     pub connections: Vec<ConnectionReport>,
+}
+
+/// An open order with this gateway's tag that this run did not place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftoverOrder {
+    /// The id that the earlier run gave it.
+    pub client_id: ClientOrderId,
+    /// The exchange's id, where it is known.
+    pub exchange_id: Option<ExchangeOrderId>,
+    /// What it trades, where that is a configured instrument.
+    pub instrument: Option<Instrument>,
 }
 
 /// One order's end.

@@ -265,6 +265,7 @@ impl Coordinator {
                 exchange: exchange.name,
                 orders: exchange.desk.order_reports(),
                 foreign_orders: exchange.desk.foreign_orders() as u64,
+                leftover_orders: exchange.desk.leftovers(),
                 connections: exchange.connections.iter().map(|c| c.report()).collect(),
             })
             .collect();
@@ -293,7 +294,8 @@ impl Coordinator {
     fn verdict(&self, report: &ShutdownReport) -> Outcome {
         let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
         let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
-        if report.orders_left().next().is_some() {
+        let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
+        if leftovers || report.orders_left().next().is_some() {
             Outcome::OrdersLeft
         } else if self.saving.is_some() && !report.state.saved {
             Outcome::StateNotSaved

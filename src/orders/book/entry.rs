@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokio::time::Instant;
 
 use super::{Change, Moment, Work};
-use crate::types::{Fill, Order, OrderStatus, Quantity};
+use crate::types::{Fill, OnShutdown, Order, OrderStatus, Quantity};
 
 /// One order with what the book needs beside what it tells.
 #[expect(clippy::struct_excessive_bools, reason = "facts that come true in any order")]
@@ -26,8 +26,10 @@ pub(in crate::orders) struct Entry {
     pub(super) presumed: bool,
     /// When the exchange was last asked.
     pub(super) asked: Option<Instant>,
-    /// How often the exchange did not know it.
-    pub(super) not_found: u32,
+    /// When the oldest question was written that has not been answered.
+    pub(super) asking: Option<Instant>,
+    /// When the question was written that was answered last.
+    pub(super) answered_to: Option<Instant>,
     pub(in crate::orders) last_query_failure: Option<String>,
     pub(in crate::orders) cancel: Option<Cancel>,
     fills: HashSet<String>,
@@ -35,15 +37,30 @@ pub(in crate::orders) struct Entry {
 }
 
 /// A wanted cancel.
-#[derive(Default)]
 pub(in crate::orders) struct Cancel {
     pub(in crate::orders) attempts: u32,
     pub(in crate::orders) first_written: Option<Instant>,
     pub(super) last_written: Option<Instant>,
     /// Whether it was refused while the exchange had not shown yet that it has the order.
     pub(super) overtook: bool,
+    /// How many times the usual pause to wait before it is written again: more than one while the
+    /// exchange says that it has no room for it.
+    pub(super) pause: u32,
     /// The exchange's last words on it.
     pub(in crate::orders) last_answer: Option<String>,
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self {
+            attempts: 0,
+            first_written: None,
+            last_written: None,
+            overtook: false,
+            pause: 1,
+            last_answer: None,
+        }
+    }
 }
 
 impl Entry {
@@ -57,12 +74,21 @@ impl Entry {
             refreshed: true,
             presumed: false,
             asked: None,
-            not_found: 0,
+            asking: None,
+            answered_to: None,
             last_query_failure: None,
             cancel: None,
             fills: HashSet::new(),
             fills_total: Quantity::ZERO,
         }
+    }
+
+    /// Whether it is left open on purpose, and the exchange has said that it is there.
+    pub(in crate::orders) fn is_kept(&self) -> bool {
+        self.order.request.on_shutdown == OnShutdown::Keep
+            && self.cancel.is_none()
+            && self.refreshed
+            && matches!(self.order.status, OrderStatus::Open | OrderStatus::PartiallyFilled)
     }
 
     pub(super) fn change(&mut self, fill: Option<Fill>, now: Moment) -> Change {

@@ -19,15 +19,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::exchange::{OrderEvent, OrderNews};
+use crate::report::LeftoverOrder;
 use crate::types::{
-    ClientOrderId, ExchangeOrderId, Fill, NewOrder, OnShutdown, Order, OrderStatus, Quantity,
-    Timestamp,
+    ClientOrderId, ExchangeOrderId, Fill, Instrument, NewOrder, OnShutdown, Order, OrderStatus,
+    Quantity, Timestamp,
 };
 
 pub(super) use entry::{Cancel, Entry};
 
 /// Orders that are not ours are counted by their ids, up to this many.
 const MAX_FOREIGN: usize = 10_000;
+
+/// A cancel that the exchange has no room for is repeated after at most this many times its usual
+/// pause.
+const MAX_PAUSE: u32 = 4;
 
 /// Wall-clock time for people and monotonic time for waiting, taken together.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +50,8 @@ pub(crate) struct Patience {
     pub(crate) query: Duration,
     /// An unconfirmed cancel is written again after this long.
     pub(crate) cancel: Duration,
+    /// The longest that the exchange may take an order in after it was written.
+    pub(crate) in_flight: Duration,
     /// How many ended orders are remembered.
     pub(crate) closed_kept: usize,
 }
@@ -75,8 +82,13 @@ pub(crate) struct Book {
     open: BTreeMap<ClientOrderId, Entry>,
     closed: HashMap<ClientOrderId, Entry>,
     closed_order: VecDeque<ClientOrderId>,
-    by_exchange_id: HashMap<ExchangeOrderId, ClientOrderId>,
-    foreign: BTreeSet<ExchangeOrderId>,
+    /// Exchange ids are unique within an instrument only, so one may stand for several orders.
+    by_exchange_id: HashMap<ExchangeOrderId, Vec<ClientOrderId>>,
+    foreign: BTreeSet<(ExchangeOrderId, Option<Instrument>)>,
+    /// What the ids of this gateway's orders begin with, in every run.
+    tag: String,
+    /// Orders with the tag that this run did not place: an earlier one left them open.
+    leftovers: BTreeMap<ClientOrderId, LeftoverOrder>,
     /// Orders that shutdown found unfinished; they are never forgotten before the report.
     watched: BTreeSet<ClientOrderId>,
     /// Whether shutdown wants every order cancelled, also one that shows up only now.
@@ -84,9 +96,11 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn new(patience: Patience) -> Self {
+    pub(crate) fn new(patience: Patience, tag: &str) -> Self {
         Self {
             patience,
+            tag: tag.to_owned(),
+            leftovers: BTreeMap::new(),
             open: BTreeMap::new(),
             closed: HashMap::new(),
             closed_order: VecDeque::new(),
@@ -206,7 +220,13 @@ impl Book {
     pub(crate) fn begin_query(&mut self, id: ClientOrderId, now: Moment) -> Option<Order> {
         let entry = self.open.get_mut(&id)?;
         entry.asked = Some(now.monotonic);
+        entry.asking.get_or_insert(now.monotonic);
         Some(entry.order.clone())
+    }
+
+    /// The orders that an earlier run left open, as far as the exchange has told.
+    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &LeftoverOrder> {
+        self.leftovers.values()
     }
 
     /// A new trading session began: nothing that is known has been confirmed by it yet.
@@ -215,6 +235,7 @@ impl Book {
             entry.refreshed = false;
         }
         self.foreign.clear();
+        self.leftovers.clear();
     }
 
     /// The new session has told its open orders. What it did not mention must be asked, and wanted
@@ -241,12 +262,20 @@ impl Book {
         self.open.values().all(settled)
     }
 
-    /// The trading connection is gone: what was written and not answered is unknown.
-    pub(crate) fn connection_lost(&mut self, reason: &str, now: Moment) -> Effects {
+    /// The trading connection is gone: what was written and not answered is unknown. Unless it
+    /// was closed on purpose at the very end, what is known of the others may be out of date.
+    pub(crate) fn connection_lost(
+        &mut self,
+        reason: &str,
+        on_purpose: bool,
+        now: Moment,
+    ) -> Effects {
         let mut effects = Effects::default();
         for entry in self.open.values_mut() {
             entry.asked = None;
+            entry.asking = None;
             entry.under_way = false;
+            entry.refreshed &= on_purpose;
             if entry.order.status == OrderStatus::Sent {
                 let reason = format!("the connection was lost before the answer came: {reason}");
                 effects.changes.push(entry.becomes_unknown(reason, now));
@@ -262,7 +291,11 @@ impl Book {
             since.is_none_or(|at| now.monotonic.duration_since(at) >= limit)
         };
         for (&id, entry) in &mut self.open {
+            // One question at a time: the next when the last was answered or got lost.
+            let may_ask =
+                entry.asking.is_none_or(|at| passed(Some(at), self.patience.acknowledgement));
             match entry.order.status {
+                OrderStatus::Pending => continue,
                 OrderStatus::Sent if passed(entry.sent, self.patience.acknowledgement) => {
                     let limit = self.patience.acknowledgement.as_millis();
                     let reason = format!("no answer within {limit} ms");
@@ -270,11 +303,11 @@ impl Book {
                     effects.work.push(Work::Query(id));
                     entry.asked = Some(now.monotonic);
                 }
-                OrderStatus::Pending => {}
                 // What the present session has not confirmed keeps new orders out, so a question
                 // that failed is asked again as well.
                 status
                     if (status == OrderStatus::OutcomeUnknown || !entry.refreshed)
+                        && may_ask
                         && passed(entry.asked, self.patience.query) =>
                 {
                     effects.work.push(Work::Query(id));
@@ -283,10 +316,11 @@ impl Book {
                 _ => {}
             }
             if let Some(cancel) = &mut entry.cancel
-                && entry.order.status != OrderStatus::Pending
-                && passed(cancel.last_written, self.patience.cancel)
+                && passed(cancel.last_written, self.patience.cancel * cancel.pause)
             {
-                if cancel.attempts > 0 && passed(entry.asked, self.patience.cancel) {
+                // One that the exchange had no room for needs no question.
+                let unanswered = cancel.attempts > 0 && cancel.pause == 1;
+                if unanswered && may_ask && passed(entry.asked, self.patience.cancel) {
                     effects.work.push(Work::Query(id));
                     entry.asked = Some(now.monotonic);
                 }
@@ -309,9 +343,7 @@ impl Book {
     /// Books what the exchange says of an order.
     pub(crate) fn apply(&mut self, event: &OrderEvent, now: Moment) -> Effects {
         let mut effects = Effects::default();
-        let known = event.client_id.filter(|id| self.entry(*id).is_some());
-        let by_exchange = || event.exchange_id.and_then(|id| self.by_exchange_id.get(&id).copied());
-        let Some(id) = known.or_else(by_exchange) else {
+        let Some(id) = self.find(event) else {
             self.note_foreign(event);
             return effects;
         };
@@ -332,10 +364,33 @@ impl Book {
             && entry.order.exchange_id != Some(exchange_id)
         {
             entry.order.exchange_id = Some(exchange_id);
-            self.by_exchange_id.insert(exchange_id, id);
+            self.by_exchange_id.entry(exchange_id).or_default().push(id);
+        }
+        if matches!(
+            event.news,
+            OrderNews::Status { .. } | OrderNews::NotFound | OrderNews::QueryFailed { .. }
+        ) {
+            entry.answered_to = entry.asking.take();
         }
         self.apply_open(id, &event.news, now, &mut effects);
         effects
+    }
+
+    /// Which of our orders an event is about. The exchange's id decides only where the message
+    /// names no other: another's order may have the same number on another instrument.
+    fn find(&self, event: &OrderEvent) -> Option<ClientOrderId> {
+        if let Some(id) = event.client_id {
+            return self.entry(id).map(|_| id);
+        }
+        let candidates = self.by_exchange_id.get(&event.exchange_id?)?;
+        let fits = |id: &&ClientOrderId| {
+            let instrument = self.entry(**id).map(|entry| entry.order.request.instrument);
+            instrument.is_some() && (event.instrument.is_none() || event.instrument == instrument)
+        };
+        let mut fitting = candidates.iter().filter(fits);
+        let first = fitting.next().copied();
+        // Two that fit cannot be told apart; then both are left to be asked about.
+        first.filter(|_| fitting.next().is_none())
     }
 
     fn apply_open(
@@ -397,7 +452,6 @@ impl Book {
                 self.end(id, *status, reason.clone(), now, effects);
             }
             OrderNews::Status { status, cumulative, reason } => {
-                entry.not_found = 0;
                 if status.is_terminal() {
                     entry.book_cumulative(*cumulative);
                     self.end(id, *status, reason.clone(), now, effects);
@@ -415,7 +469,8 @@ impl Book {
                 if let Some(cancel) = &mut entry.cancel {
                     // An order that the exchange knows is refused for another reason than being
                     // unknown: then the cancel is repeated at its own pace.
-                    cancel.overtook = !entry.answered;
+                    cancel.overtook = !entry.answered && !retry;
+                    cancel.pause = if *retry { (cancel.pause * 2).min(MAX_PAUSE) } else { 1 };
                 }
                 if !retry {
                     effects.work.push(Work::Query(id));
@@ -430,33 +485,26 @@ impl Book {
         }
     }
 
-    /// The exchange does not know the order. Once may be a race with the order itself, still on
-    /// its way; the second time, after a while, is an answer.
+    /// The exchange does not know the order. That is an answer only if it was asked when the order
+    /// could not be on its way any more: until then the order may still arrive.
     fn not_found(&mut self, id: ClientOrderId, now: Moment, effects: &mut Effects) {
         let Some(entry) = self.open.get_mut(&id) else { return };
-        if entry.answered {
-            let reason = "the exchange acknowledged the order and now does not find it";
-            effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
-            return;
-        }
-        if entry.under_way {
-            if entry.order.status != OrderStatus::OutcomeUnknown {
-                let reason = "the exchange does not know the order, which may be on its way";
-                effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
-            }
-            return;
-        }
-        entry.not_found += 1;
-        let settled = entry
-            .sent
-            .is_some_and(|sent| now.monotonic.duration_since(sent) >= self.patience.query);
-        if entry.not_found >= 2 && settled {
-            let reason = "the exchange knows no such order".to_owned();
+        let arrived = entry.sent.zip(entry.answered_to).is_some_and(|(sent, asked)| {
+            asked.saturating_duration_since(sent) >= self.patience.in_flight
+        });
+        let reason = if entry.answered {
+            "the exchange acknowledged the order and now does not find it"
+        } else if entry.under_way || !arrived {
+            "the exchange does not know the order, which may still be on its way"
+        } else {
             entry.presumed = true;
+            let reason = "the exchange knows no such order".to_owned();
             self.end(id, OrderStatus::Rejected, Some(reason), now, effects);
-        } else if entry.order.status != OrderStatus::OutcomeUnknown {
-            let reason = "the exchange does not know the order yet".to_owned();
-            effects.changes.push(entry.becomes_unknown(reason, now));
+            return;
+        };
+        let told = entry.order.reason.as_deref() == Some(reason);
+        if entry.order.status != OrderStatus::OutcomeUnknown || !told {
+            effects.changes.push(entry.becomes_unknown(reason.to_owned(), now));
         }
     }
 
@@ -496,14 +544,20 @@ impl Book {
     fn forget_oldest(&mut self) {
         while self.closed_order.len() > self.patience.closed_kept {
             let Some(id) = self.closed_order.pop_front() else { return };
-            if self.watched.contains(&id) {
-                // Kept for the report; it is bounded by the orders open when shutdown began.
+            // Kept for the report, or because it may still show up. Both are few: the orders open
+            // when shutdown began, and those that the exchange denied.
+            let presumed = self.closed.get(&id).is_some_and(|entry| entry.presumed);
+            if presumed || self.watched.contains(&id) {
                 continue;
             }
             if let Some(entry) = self.closed.remove(&id)
                 && let Some(exchange_id) = entry.order.exchange_id
+                && let Some(known) = self.by_exchange_id.get_mut(&exchange_id)
             {
-                self.by_exchange_id.remove(&exchange_id);
+                known.retain(|other| *other != id);
+                if known.is_empty() {
+                    self.by_exchange_id.remove(&exchange_id);
+                }
             }
         }
     }
@@ -566,19 +620,33 @@ impl Book {
         }
     }
 
+    /// An order that this run did not place: a person's, or one that an earlier run left open.
     fn note_foreign(&mut self, event: &OrderEvent) {
-        let Some(id) = event.exchange_id else { return };
         let (is_open, has_ended) = match &event.news {
             OrderNews::Opened | OrderNews::Acknowledged => (true, false),
             OrderNews::Status { status, .. } => (!status.is_terminal(), status.is_terminal()),
             OrderNews::Ended { .. } | OrderNews::Filled { completes: true, .. } => (false, true),
             _ => (false, false),
         };
+        let ours = event.client_id.filter(|id| id.as_str().starts_with(&self.tag));
+        if let Some(client_id) = ours {
+            if has_ended {
+                self.leftovers.remove(&client_id);
+            } else if is_open && self.leftovers.len() < MAX_FOREIGN {
+                let (exchange_id, instrument) = (event.exchange_id, event.instrument);
+                let leftover = LeftoverOrder { client_id, exchange_id, instrument };
+                self.leftovers.insert(client_id, leftover);
+            }
+            return;
+        }
+        let Some(exchange_id) = event.exchange_id else { return };
+        let key = (exchange_id, event.instrument);
         if is_open && self.foreign.len() < MAX_FOREIGN {
-            self.foreign.insert(id);
+            self.foreign.insert(key);
         }
         if has_ended {
-            self.foreign.remove(&id);
+            self.foreign.remove(&key);
+            self.leftovers.retain(|_, left| left.exchange_id != Some(exchange_id));
         }
     }
 
@@ -588,8 +656,9 @@ impl Book {
         self.watched.iter().chain(late).filter_map(|id| self.entry(*id))
     }
 
-    /// Whether every order that is to be cancelled at shutdown has ended.
+    /// Whether shutdown has nothing to wait for: every order has ended, but for those to be kept,
+    /// of which the exchange has said that they are there.
     pub(crate) fn is_flat(&self) -> bool {
-        self.open.values().all(|entry| entry.order.request.on_shutdown == OnShutdown::Keep)
+        self.open.values().all(Entry::is_kept)
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::types::Side;
 
 const QUERY: Duration = Duration::from_secs(2);
+const IN_FLIGHT: Duration = Duration::from_secs(6);
 const CANCEL: Duration = Duration::from_secs(1);
 
 struct Bench {
@@ -61,10 +62,11 @@ impl Bench {
             acknowledgement: Duration::from_secs(5),
             query: QUERY,
             cancel: CANCEL,
+            in_flight: IN_FLIGHT,
             closed_kept: 3,
         };
         let now = Moment { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() };
-        Self { book: Book::new(patience), now }
+        Self { book: Book::new(patience, "gw"), now }
     }
 
     fn insert(&mut self, client: &str) {
@@ -87,6 +89,19 @@ impl Bench {
         let mut bench = Self::sent(client);
         bench.apply(&event(client, OrderNews::Opened));
         bench
+    }
+
+    /// Asks how the order stands, and has the exchange deny it.
+    fn ask_and_deny(&mut self, client: &str, denial: &OrderEvent) {
+        self.book.begin_query(id(client), self.now).unwrap();
+        self.apply(denial);
+    }
+
+    /// The order was written, never arrived, and the exchange says so when it can be sure.
+    fn presume_absent(&mut self, client: &str) {
+        self.now.monotonic += IN_FLIGHT;
+        self.ask_and_deny(client, &denial(client));
+        assert_eq!(self.status(client), OrderStatus::Rejected);
     }
 
     fn apply(&mut self, event: &OrderEvent) -> Effects {
@@ -214,7 +229,7 @@ fn no_answer_means_unknown_and_is_asked_until_it_is_settled() {
 fn a_lost_connection_makes_written_orders_unknown_and_never_rejected() {
     let mut bench = Bench::sent("a");
     bench.insert("pending");
-    let effects = bench.book.connection_lost("reset by peer", bench.now);
+    let effects = bench.book.connection_lost("reset by peer", false, bench.now);
     assert_eq!(effects.changes.len(), 1);
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
     assert_eq!(bench.status("pending"), OrderStatus::Pending);
@@ -225,7 +240,7 @@ fn after_a_reconnect_only_unmentioned_orders_are_asked() {
     let mut bench = Bench::open("a");
     bench.insert("b");
     bench.book.begin_write(id("b"), bench.now).unwrap();
-    bench.book.connection_lost("gone", bench.now);
+    bench.book.connection_lost("gone", false, bench.now);
     bench.book.session_opened();
     bench.apply(&event("a", status(OrderStatus::Open, "0")));
     assert_eq!(bench.book.session_ready(), vec![Work::Query(id("b"))]);
@@ -238,7 +253,7 @@ fn after_a_reconnect_only_unmentioned_orders_are_asked() {
 #[test]
 fn a_question_that_failed_after_a_reconnect_is_asked_again() {
     let mut bench = Bench::open("a");
-    bench.book.connection_lost("gone", bench.now);
+    bench.book.connection_lost("gone", false, bench.now);
     bench.book.session_opened();
     assert_eq!(bench.book.session_ready(), vec![Work::Query(id("a"))]);
     bench.book.begin_query(id("a"), bench.now).unwrap();
@@ -250,29 +265,40 @@ fn a_question_that_failed_after_a_reconnect_is_asked_again() {
 }
 
 #[test]
-fn not_found_once_is_a_race_and_twice_is_an_answer() {
+fn a_denial_is_an_answer_only_when_the_order_cannot_be_on_its_way_any_more() {
     let mut bench = Bench::sent("a");
+    for _ in 0..5 {
+        bench.ask_and_deny("a", &denial("a"));
+        assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
+        bench.pass(Duration::from_secs(1));
+    }
+    // Asked too early and answered late is too early all the same.
+    bench.book.begin_query(id("a"), bench.now).unwrap();
+    bench.pass(IN_FLIGHT);
     bench.apply(&denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
-    bench.pass(QUERY);
-    bench.apply(&denial("a"));
+    bench.ask_and_deny("a", &denial("a"));
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
 }
 
 #[test]
 fn an_order_under_way_is_not_denied_by_a_question_that_overtook_it() {
     let mut bench = Bench::sent("a");
-    for _ in 0..3 {
-        bench.now.monotonic += QUERY;
-        bench.apply(&event("a", OrderNews::NotFound));
-        assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
-    }
-    // Once the connection is gone nothing is under way any more.
-    bench.book.connection_lost("gone", bench.now);
-    bench.apply(&event("a", OrderNews::NotFound));
+    let overtaking = event("a", OrderNews::NotFound);
+    bench.now.monotonic += IN_FLIGHT;
+    bench.ask_and_deny("a", &overtaking);
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
-    bench.apply(&event("a", OrderNews::NotFound));
+    // Once the connection is gone nothing is under way on it any more.
+    bench.book.connection_lost("gone", false, bench.now);
+    bench.ask_and_deny("a", &overtaking);
     assert_eq!(bench.status("a"), OrderStatus::Rejected);
+}
+
+#[test]
+fn the_same_denial_is_told_once() {
+    let mut bench = Bench::sent("a");
+    assert_eq!(bench.apply(&denial("a")).changes.len(), 1);
+    assert_eq!(bench.apply(&denial("a")).changes.len(), 0);
 }
 
 #[test]
@@ -282,22 +308,28 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
     bench.book.begin_cancel(id("a"), bench.now).unwrap();
     let refused = OrderNews::CancelRejected { code: None, reason: "Unknown".into(), retry: false };
     bench.apply(&event("a", refused));
-    bench.apply(&event("a", OrderNews::NotFound));
-    bench.now.monotonic += QUERY;
-    bench.apply(&event("a", OrderNews::NotFound));
-    assert_eq!(bench.status("a"), OrderStatus::Rejected);
+    bench.presume_absent("a");
     let effects = bench.apply(&event("a", OrderNews::Acknowledged));
     assert_eq!(bench.status("a"), OrderStatus::Open);
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
 }
 
 #[test]
+fn an_order_presumed_absent_is_not_forgotten() {
+    let mut bench = Bench::sent("a");
+    bench.presume_absent("a");
+    for client in ["b", "c", "d", "e"] {
+        bench.insert(client);
+        bench.book.not_sent(id(client), "test", bench.now);
+    }
+    bench.apply(&event("a", OrderNews::Opened));
+    assert_eq!(bench.status("a"), OrderStatus::Open);
+}
+
+#[test]
 fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
     let mut bench = Bench::sent("a");
-    bench.apply(&denial("a"));
-    bench.now.monotonic += QUERY;
-    bench.apply(&denial("a"));
-    assert_eq!(bench.status("a"), OrderStatus::Rejected);
+    bench.presume_absent("a");
     assert_eq!(bench.book.want_cancel_all(bench.now), Effects::default());
     let effects = bench.apply(&event("a", OrderNews::Opened));
     assert_eq!(effects.work, vec![Work::Cancel(id("a"))]);
@@ -308,10 +340,76 @@ fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
 fn an_acknowledged_order_is_never_presumed_absent() {
     let mut bench = Bench::open("a");
     for _ in 0..3 {
-        bench.now.monotonic += QUERY;
-        bench.apply(&event("a", OrderNews::NotFound));
+        bench.now.monotonic += IN_FLIGHT;
+        bench.ask_and_deny("a", &event("a", OrderNews::NotFound));
     }
     assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
+}
+
+#[test]
+fn one_question_is_open_at_a_time_until_it_must_be_lost() {
+    let mut bench = Bench::sent("a");
+    assert_eq!(bench.pass(Duration::from_secs(5)).work, vec![Work::Query(id("a"))]);
+    bench.book.begin_query(id("a"), bench.now).unwrap();
+    assert_eq!(bench.pass(QUERY).work, vec![]);
+    assert_eq!(bench.pass(QUERY).work, vec![]);
+    assert_eq!(bench.pass(QUERY).work, vec![Work::Query(id("a"))]);
+}
+
+#[test]
+fn a_cancel_without_room_is_repeated_at_growing_pauses_and_without_questions() {
+    let mut bench = Bench::open("a");
+    bench.book.want_cancel(id("a"), bench.now);
+    let limited = OrderNews::CancelRejected {
+        code: None,
+        reason: "EOrder:Rate limit exceeded".into(),
+        retry: true,
+    };
+    for pause in [2, 4, 4] {
+        bench.book.begin_cancel(id("a"), bench.now).unwrap();
+        assert_eq!(bench.apply(&event("a", limited.clone())).work, vec![]);
+        assert_eq!(bench.pass(CANCEL * pause - Duration::from_millis(1)).work, vec![]);
+        assert_eq!(bench.pass(Duration::from_millis(1)).work, vec![Work::Cancel(id("a"))]);
+    }
+}
+
+#[test]
+fn anothers_order_with_the_same_number_ends_none_of_ours() {
+    let mut bench = Bench::open("a");
+    let mut same_number = event("a", ended(OrderStatus::Canceled));
+    same_number.client_id = Some(id("byhand"));
+    bench.apply(&same_number);
+    same_number.client_id = None;
+    same_number.instrument = Some("binance:ETH-USDT".parse().unwrap());
+    bench.apply(&same_number);
+    assert_eq!(bench.status("a"), OrderStatus::Open);
+}
+
+#[test]
+fn an_order_that_an_earlier_run_left_open_is_named_until_it_ends() {
+    let mut bench = Bench::new();
+    bench.apply(&event("gw88earlier", status(OrderStatus::Open, "0")));
+    let left: Vec<_> = bench.book.leftovers().map(|left| left.client_id).collect();
+    assert_eq!((left, bench.book.foreign_orders()), (vec![id("gw88earlier")], 0));
+    bench.apply(&event("gw88earlier", ended(OrderStatus::Canceled)));
+    assert_eq!(bench.book.leftovers().count(), 0);
+}
+
+#[test]
+fn a_kept_order_is_waited_for_until_the_exchange_says_that_it_is_there() {
+    let mut bench = Bench::new();
+    let instrument = "binance:BTC-USDT".parse().unwrap();
+    let request = NewOrder::limit(instrument, Side::Buy, "1".parse().unwrap(), quantity("10"));
+    bench.book.insert(id("kept"), request.keep_on_shutdown(), bench.now);
+    bench.book.begin_write(id("kept"), bench.now).unwrap();
+    assert!(!bench.book.is_flat(), "sent and not answered");
+    bench.apply(&event("kept", OrderNews::Opened));
+    assert!(bench.book.is_flat());
+    bench.book.connection_lost("gone", false, bench.now);
+    assert!(!bench.book.is_flat(), "it may have filled meanwhile");
+    bench.book.session_opened();
+    bench.apply(&event("kept", status(OrderStatus::Open, "0")));
+    assert!(bench.book.is_flat());
 }
 
 #[test]
