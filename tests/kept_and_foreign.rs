@@ -7,7 +7,7 @@ use common::judge::judge;
 use common::{BOTH, Bench, reported, resting, symbol, within};
 use exchange_gateway::shutdown::{OrderFate, Outcome};
 use exchange_gateway::types::OrderStatus;
-use mock_exchange::{Disconnect, Side};
+use mock_exchange::{Disconnect, Fault, FaultAction, Refusal, Side};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_gateway_s_own_orders_are_cancelled() {
@@ -43,6 +43,52 @@ async fn only_the_gateway_s_own_orders_are_cancelled() {
         assert_eq!(named.expect("it is reported").foreign_orders, 2, "{exchange}");
     }
     assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_order_that_fills_while_the_connection_is_down_is_not_called_kept() {
+    let bench = Bench::start(BOTH).await;
+    let gateway = bench.gateway().await;
+    let mut ids = Vec::new();
+    for exchange in BOTH {
+        let order = within(gateway.orders().submit(resting(exchange).keep_on_shutdown())).await;
+        ids.push(order.expect("it rests").id());
+        let refuse = FaultAction::RefuseConnections { how: Refusal::Rst, for_ms: Some(300) };
+        bench.mock.faults().add(Fault::new(refuse).at(exchange)).expect("a fault");
+        let venue = bench.venue(exchange);
+        venue.drop_connections(Disconnect::Rst);
+        bench.ledger(|l| l.exchange(exchange).connections.iter().all(|c| c.closed.is_some())).await;
+        let price = "20000".parse().expect("a price");
+        let quantity = "0.01".parse().expect("a quantity");
+        venue.trade(symbol(exchange), Side::Sell, price, quantity).expect("a trade");
+    }
+    let report = within(gateway.shutdown()).await;
+    judge(&report, &bench.mock.ledger());
+    for id in ids {
+        assert_eq!(reported(&report, id).fate, OrderFate::FilledDuringCancel);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_an_earlier_run_left_open_is_named_and_is_the_exit_code() {
+    let bench = Bench::start(BOTH).await;
+    for exchange in BOTH {
+        let price = "20000".parse().expect("a price");
+        let quantity = "0.01".parse().expect("a quantity");
+        let venue = bench.venue(exchange);
+        let side = Side::Buy;
+        venue
+            .place_by_hand(symbol(exchange), "gw88earlier", side, price, quantity)
+            .expect("it rests");
+    }
+    let gateway = bench.gateway().await;
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::OrdersLeft);
+    for exchange in &report.exchanges {
+        let left: Vec<_> = exchange.leftover_orders.iter().map(|o| o.client_id.as_str()).collect();
+        assert_eq!(left, ["gw88earlier"], "{}", exchange.exchange);
+        assert_eq!(exchange.foreign_orders, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

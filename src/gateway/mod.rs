@@ -262,8 +262,11 @@ impl Inner {
             self.phase.clone(),
             trigger.to_owned(),
         );
-        coordinator.saving =
-            Some(Saving { router: Arc::clone(&self.router), directory: self.directory.clone() });
+        coordinator.saving = Some(Saving {
+            router: Arc::clone(&self.router),
+            directory: self.directory.clone(),
+            previous: self.previous_ticks.clone(),
+        });
         let inner = Arc::clone(self);
         self.root.child("shutdown", Phase::Complete).spawn(async move {
             let report = coordinator.run().await;

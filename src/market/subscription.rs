@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::Stream;
 use serde::Serialize;
 
 use super::mailbox::{Mailbox, Taken};
@@ -64,6 +65,13 @@ impl Ticks {
                 return Some(tick);
             }
         }
+    }
+
+    /// The same as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = MarketEvent> + Send {
+        futures::stream::unfold(self, |mut ticks| async move {
+            ticks.next().await.map(|event| (event, ticks))
+        })
     }
 
     /// The next event if one is waiting.

@@ -12,13 +12,14 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::book::{Book, Cancel, Effects, Entry, Moment, Patience, Work};
+use super::book::{Book, Effects, Moment, Patience, Work};
 use super::gate::Gate;
 use super::lane::{Command, Lane, LaneRefusal, LaneState};
+use super::report::order_report;
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
 use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
-use crate::report::{LeftoverOrder, OrderFate, OrderReport, Phase};
+use crate::report::{LeftoverOrder, OrderReport, Phase};
 use crate::types::{
     ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
 };
@@ -404,7 +405,7 @@ impl Desk {
         let state = self.state();
         let connected = state.connected_before_close;
         let connected = connected.unwrap_or_else(|| self.lane.state() != LaneState::Down);
-        state.book.watched().map(|entry| report(entry, connected)).collect()
+        state.book.watched().map(|entry| order_report(entry, connected)).collect()
     }
 
     /// Orders of the exchange's list that are not the gateway's.
@@ -499,62 +500,4 @@ fn log_change(exchange: ExchangeName, order: &Order) {
     } else {
         debug!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
     }
-}
-
-fn report(entry: &Entry, connected: bool) -> OrderReport {
-    let order = &entry.order;
-    let cancel = entry.cancel.as_ref();
-    let fate = match order.status {
-        OrderStatus::Filled => OrderFate::FilledDuringCancel,
-        OrderStatus::Canceled => OrderFate::Canceled,
-        OrderStatus::Rejected => OrderFate::Rejected,
-        OrderStatus::Expired => OrderFate::Expired,
-        OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
-        OrderStatus::Open | OrderStatus::PartiallyFilled if entry.is_kept() => OrderFate::Kept,
-        // Meant to be kept, but nobody knows whether it is still there.
-        OrderStatus::Open | OrderStatus::PartiallyFilled if cancel.is_none() => OrderFate::Unknown,
-        OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
-        OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
-    };
-    let confirmed_after_ms = cancel
-        .and_then(|cancel| cancel.first_written)
-        .zip(entry.ended)
-        .map(|(written, ended)| ended.saturating_duration_since(written))
-        .and_then(|time| u64::try_from(time.as_millis()).ok());
-    let reason = if fate.is_left() {
-        Some(why_left(entry, cancel, connected))
-    } else {
-        order.reason.clone()
-    };
-    OrderReport {
-        client_id: order.client_id,
-        exchange_id: order.exchange_id,
-        instrument: order.request.instrument,
-        fate,
-        status: order.status,
-        quantity: order.request.quantity,
-        filled: order.filled,
-        cancel_attempts: cancel.map_or(0, |cancel| cancel.attempts),
-        confirmed_after_ms,
-        reason,
-    }
-}
-
-fn why_left(entry: &Entry, cancel: Option<&Cancel>, connected: bool) -> String {
-    let mut parts = Vec::new();
-    parts.extend(entry.order.reason.clone());
-    match cancel {
-        Some(cancel) if cancel.attempts > 0 => {
-            let answer = cancel.last_answer.as_deref().unwrap_or("no answer");
-            parts.push(format!("{} cancels written, last answer: {answer}", cancel.attempts));
-        }
-        _ => parts.push("no cancel could be written".into()),
-    }
-    if let Some(failure) = &entry.last_query_failure {
-        parts.push(format!("asking failed: {failure}"));
-    }
-    if !connected {
-        parts.push("the trading connection is down".into());
-    }
-    parts.join("; ")
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::Stream;
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -128,6 +129,13 @@ impl OrderUpdates {
             }
             added.await;
         }
+    }
+
+    /// The same as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Arc<OrderUpdate>> + Send {
+        futures::stream::unfold(self, |mut updates| async move {
+            updates.next().await.map(|update| (update, updates))
+        })
     }
 
     /// The next update if one is waiting.

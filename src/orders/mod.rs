@@ -9,6 +9,7 @@ mod handle;
 mod ids;
 mod journal;
 mod lane;
+mod report;
 
 pub(crate) use book::Patience;
 pub(crate) use desk::{Desk, DeskSettings};

@@ -46,6 +46,8 @@ pub(crate) struct ExchangeParts {
 pub(crate) struct Saving {
     pub(crate) router: Arc<Router>,
     pub(crate) directory: StateDirectory,
+    /// What the last run saved.
+    pub(crate) previous: Option<SavedTicks>,
 }
 
 pub(crate) struct Coordinator {
@@ -207,7 +209,7 @@ impl Coordinator {
         state.directory = saving.directory.path().display().to_string();
         let ticks = saving.router.last_ticks();
         state.last_ticks = ticks.iter().filter(|t| t.trade.is_some() || t.quote.is_some()).count();
-        let saved = SavedTicks { saved: self.clock.now(), ticks };
+        let saved = SavedTicks { saved: self.clock.now(), ticks }.keeping(saving.previous.as_ref());
         let directory = saving.directory.clone();
         let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
         match written {

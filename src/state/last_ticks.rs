@@ -22,6 +22,24 @@ pub struct SavedTicks {
     pub ticks: Vec<LastTick>,
 }
 
+impl SavedTicks {
+    /// Fills in from an earlier save what this one has not seen, so that a short run erases
+    /// nothing.
+    pub(crate) fn keeping(mut self, earlier: Option<&Self>) -> Self {
+        for old in earlier.iter().flat_map(|earlier| &earlier.ticks) {
+            match self.ticks.iter_mut().find(|new| new.instrument == old.instrument) {
+                Some(new) => {
+                    new.trade = new.trade.or(old.trade);
+                    new.quote = new.quote.or(old.quote);
+                }
+                None => self.ticks.push(LastTick { count: 0, ..*old }),
+            }
+        }
+        self.ticks.sort_unstable_by_key(|last| last.instrument);
+        self
+    }
+}
+
 impl StateDirectory {
     /// Where the last ticks are.
     pub fn last_ticks_file(&self) -> PathBuf {
@@ -75,6 +93,30 @@ mod tests {
         let saved = SavedTicks { saved: received, ticks: vec![last] };
         directory.save_last_ticks(&saved).unwrap();
         assert_eq!(directory.load_last_ticks().unwrap(), Some(saved));
+    }
+
+    #[test]
+    fn a_run_without_ticks_erases_none() {
+        let received = Timestamp::UNIX_EPOCH;
+        let saved = |name: &str, trade: Option<Tick>| {
+            let instrument = name.parse().unwrap();
+            let last = LastTick { instrument, trade, quote: None, count: 1 };
+            SavedTicks { saved: received, ticks: vec![last] }
+        };
+        let trade = Trade {
+            price: "1".parse().unwrap(),
+            quantity: "1".parse().unwrap(),
+            taker_side: Side::Buy,
+            trade_id: 1,
+        };
+        let instrument = "binance:BTC-USDT".parse().unwrap();
+        let data = TickData::Trade(trade);
+        let tick = Tick { instrument, exchange_time: None, received, data };
+        let earlier = saved("binance:BTC-USDT", Some(tick));
+        let silent = saved("binance:BTC-USDT", None).keeping(Some(&earlier));
+        assert_eq!(silent.ticks[0].trade, Some(tick));
+        let other = saved("kraken:BTC-USD", None).keeping(Some(&earlier));
+        assert_eq!(other.ticks.len(), 2);
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub enum InvalidOrder {
 }
 
 impl InstrumentSpec {
-    /// Checks an order against the exchange's rules, so that it is refused here and not there.
+    /// Checks an order against the exchange's rules, so that it is refused here and not there. A
+    /// market order has no price, so what it is worth at least is left to the exchange.
     pub fn check(&self, order: &NewOrder) -> Result<(), InvalidOrder> {
         let instrument = self.instrument;
         let quantity = order.quantity;
