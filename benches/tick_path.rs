@@ -349,6 +349,8 @@ fn session(adapter: AdapterKind) -> Box<dyn MarketSession> {
         min_quantity: Quantity::ZERO,
         max_quantity: None,
         min_notional: None,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     };
     let mut session = built.market_session(Arc::new(SymbolTable::new([spec])));
     session.opened(Timestamp::UNIX_EPOCH, &mut Outbox::default());

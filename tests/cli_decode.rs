@@ -52,6 +52,29 @@ const FIXTURES: &[(&str, &str, &str, &[&str])] = &[
     ("binance", "trading", "user_execution_report_expired_ioc", &["order"]),
     ("binance", "trading", "user_execution_report_new", &["order"]),
     ("binance", "trading", "user_execution_report_trade_filled", &["fill"]),
+    ("deribit", "trading", "auth_client_credentials_request", &["ignored"]),
+    ("deribit", "trading", "auth_response", &["ack"]),
+    ("deribit", "market", "book_change", &["ignored"]),
+    ("deribit", "market", "book_snapshot", &["ignored"]),
+    ("deribit", "trading", "buy_response_open", &["ack"]),
+    ("deribit", "trading", "cancel_all_response", &["ack"]),
+    ("deribit", "trading", "cancel_response", &["order"]),
+    ("deribit", "trading", "enable_cancel_on_disconnect_request", &["ignored"]),
+    ("deribit", "trading", "error_bad_request", &["reject"]),
+    ("deribit", "trading", "error_too_many_requests", &["reject"]),
+    ("deribit", "trading", "get_open_orders_response", &["order"]),
+    ("deribit", "market", "heartbeat_test_request", &["heartbeat"]),
+    ("deribit", "market", "public_test_request", &["ignored"]),
+    ("deribit", "market", "public_test_response", &["heartbeat"]),
+    ("deribit", "market", "quote", &["quote"]),
+    ("deribit", "trading", "sell_response_filled_with_trades", &["ack", "fill"]),
+    ("deribit", "market", "set_heartbeat_request", &["ignored"]),
+    ("deribit", "market", "subscribe_response", &["ack"]),
+    ("deribit", "market", "ticker_100ms", &["ignored"]),
+    ("deribit", "market", "trades_100ms", &["trade", "trade"]),
+    ("deribit", "trading", "user_orders_raw", &["order"]),
+    ("deribit", "trading", "user_portfolio", &["ignored"]),
+    ("deribit", "trading", "user_trades_raw", &["fill", "fill"]),
     ("kraken", "trading", "add_order_ack", &["ack"]),
     ("kraken", "trading", "add_order_reject", &["reject"]),
     ("kraken", "trading", "add_order_request_limit_post_only", &["ignored"]),
@@ -88,7 +111,7 @@ fn every_recorded_message_is_decoded_as_what_it_is() {
 
 #[test]
 fn no_recorded_message_is_left_out_of_the_table() {
-    for exchange in ["binance", "kraken"] {
+    for exchange in ["binance", "deribit", "kraken"] {
         let listed: BTreeSet<String> = FIXTURES
             .iter()
             .filter(|(of, ..)| *of == exchange)

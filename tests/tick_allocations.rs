@@ -19,6 +19,8 @@ fn allocations(adapter: AdapterKind, symbol: &str, messages: &[&str]) -> u64 {
         min_quantity: Quantity::ZERO,
         max_quantity: None,
         min_notional: None,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     };
     let mut session = built.market_session(Arc::new(SymbolTable::new([spec])));
     let mut out = Outbox::default();
@@ -56,4 +58,14 @@ fn decoding_a_kraken_tick_allocates_nothing() {
         r#"{"channel":"trade","type":"update","data":[{"symbol":"BTC/USDT","side":"buy","price":60000.20,"qty":0.00027625,"ord_type":"limit","trade_id":10218208,"timestamp":"2023-10-06T17:35:55.440295Z"},{"symbol":"BTC/USDT","side":"sell","price":60000.10,"qty":0.00012460,"ord_type":"market","trade_id":10218209,"timestamp":"2023-10-06T17:35:56.123456Z"}]}"#,
     ];
     assert_eq!(allocations(AdapterKind::Kraken, "BTC/USDT", &messages), 0);
+}
+
+#[test]
+fn decoding_a_deribit_tick_allocates_nothing() {
+    let messages = [
+        r#"{"jsonrpc":"2.0","method":"subscription","params":{"channel":"quote.BTC-PERPETUAL","data":{"timestamp":1765541767174,"instrument_name":"BTC-PERPETUAL","best_ask_price":92288.5,"best_bid_price":null,"best_ask_amount":99470.0,"best_bid_amount":1.6e-7}}}"#,
+        r#"{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.BTC-PERPETUAL.100ms","data":[{"timestamp":1765531356452,"price":92294.5,"amount":10.0,"direction":"sell","index_price":92276.75,"instrument_name":"BTC-PERPETUAL","trade_seq":271252854,"mark_price":92287.11,"tick_direction":2,"contracts":1.0,"combo_trade_id":"43","trade_id":"403691824"},{"timestamp":1765531356452,"price":92288.5,"amount":750,"direction":"buy","instrument_name":"BTC-PERPETUAL","trade_seq":271252855,"trade_id":"BTC-403691825"}]}}"#,
+        r#"{"params":{"data":[{"trade_id":"403691826","timestamp":1765531356452,"price":92294.5,"amount":10.0,"direction":"sell","instrument_name":"BTC-PERPETUAL"}],"channel":"trades.BTC-PERPETUAL.100ms"},"method":"subscription","jsonrpc":"2.0"}"#,
+    ];
+    assert_eq!(allocations(AdapterKind::Deribit, "BTC-PERPETUAL", &messages), 0);
 }

@@ -63,6 +63,8 @@ impl Decoder {
                 min_quantity: Quantity::ZERO,
                 max_quantity: None,
                 min_notional: None,
+                tick_size_steps: Vec::new(),
+                contract_size: None,
             })
         }))
     }
@@ -73,7 +75,7 @@ fn collect_symbols(value: &Value, symbols: &mut BTreeSet<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect_symbols(item, symbols)),
         Value::Object(fields) => {
             for (key, value) in fields {
-                if matches!(key.as_str(), "s" | "symbol") {
+                if matches!(key.as_str(), "s" | "symbol" | "instrument_name") {
                     let named = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                     let named = named.iter().filter_map(Value::as_str);
                     symbols.extend(named.take(MAX_SYMBOLS - symbols.len()).map(str::to_owned));

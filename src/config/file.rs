@@ -477,7 +477,7 @@ mod tests {
             ("ca_file = \"/no/such\"", "ca_file: /no/such cannot be read: "),
             (
                 "adapter = \"krakn\"",
-                "adapter: there is no adapter `krakn`; use \"binance\" or \"kraken\"",
+                "adapter: there is no adapter `krakn`; use \"binance\" or \"deribit\" or \"kraken\"",
             ),
             ("connection.backoff_max = \"2h\"", "connection.backoff_max: 2h is out of range"),
             ("trading = \"yes\"", "trading: expected true or false, found text"),

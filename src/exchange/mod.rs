@@ -14,6 +14,7 @@ mod session;
 mod symbols;
 
 pub mod binance;
+pub mod deribit;
 pub mod kraken;
 
 use std::sync::Arc;
@@ -38,18 +39,21 @@ pub use symbols::SymbolTable;
 pub enum AdapterKind {
     /// Binance Spot.
     Binance,
+    /// Deribit, WebSocket API v2: futures, perpetuals and options.
+    Deribit,
     /// Kraken Spot, WebSocket API v2.
     Kraken,
 }
 
 impl AdapterKind {
     /// All of them, in alphabetical order.
-    pub const ALL: &'static [Self] = &[Self::Binance, Self::Kraken];
+    pub const ALL: &'static [Self] = &[Self::Binance, Self::Deribit, Self::Kraken];
 
     /// The name used in configurations.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Binance => "binance",
+            Self::Deribit => "deribit",
             Self::Kraken => "kraken",
         }
     }
@@ -63,6 +67,7 @@ impl AdapterKind {
     pub fn production(self) -> Endpoints {
         match self {
             Self::Binance => binance::production(),
+            Self::Deribit => deribit::production(),
             Self::Kraken => kraken::production(),
         }
     }
@@ -71,6 +76,7 @@ impl AdapterKind {
     pub fn build(self, setup: AdapterSetup) -> Arc<dyn Adapter> {
         match self {
             Self::Binance => Arc::new(binance::Binance::new(setup)),
+            Self::Deribit => Arc::new(deribit::Deribit::new(setup)),
             Self::Kraken => Arc::new(kraken::Kraken::new(setup)),
         }
     }
@@ -159,6 +165,9 @@ pub enum DeadMansSwitch {
     None,
     /// A timer over the whole account that must be refreshed.
     AccountTimer,
+    /// The end of the connection, clean or not: the exchange then cancels the orders that were
+    /// placed on it. So it does at each reconnect.
+    ConnectionDrop,
 }
 
 /// An exchange's protocol. Immutable and shared; each connection attempt gets a fresh session, so

@@ -15,14 +15,15 @@ const MAX_NAMES: usize = 65_536;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInstrument {
-    /// The text is not `exchange:BASE-QUOTE`.
+    /// The text is not `exchange:BASE-QUOTE`, which derivatives are written in too.
     #[error("`{0}` is no instrument: write `exchange:BASE-QUOTE`, for example `binance:BTC-USDT`")]
     Form(String),
     /// The exchange part holds other characters than a-z, 0-9 and `-`, or is over 20 long.
     #[error("`{0}` is no exchange name: use 1 to 20 of a-z, 0-9 and `-`")]
     Exchange(String),
-    /// An asset holds other characters than A-Z, 0-9 and `_` or `.`, or is over 20 long.
-    #[error("`{0}` is no asset: use 1 to 20 of A-Z, 0-9, `_` and `.`")]
+    /// A part holds other characters than A-Z, 0-9, `_` and `.` (and `-` after the first one, as in
+    /// the name of a future or an option), or is over 20 long.
+    #[error("`{0}` is no asset: use 1 to 20 of A-Z, 0-9, `_` and `.`, and `-` only after the base")]
     Asset(String),
     /// More than 65,536 different names in one process.
     #[error("too many different instrument names in this process (65,536)")]
@@ -58,7 +59,8 @@ impl ExchangeName {
         self.0
     }
 
-    /// The instrument of this name on this exchange, from `BASE-QUOTE`.
+    /// The instrument of this name on this exchange, from `BASE-QUOTE`; the base ends at the first
+    /// dash.
     pub fn instrument(self, pair: &str) -> Result<Instrument, InvalidInstrument> {
         let (base, quote) =
             pair.split_once('-').ok_or_else(|| InvalidInstrument::Form(shorten(pair)))?;
@@ -107,18 +109,21 @@ struct Interned {
 }
 
 /// A traded pair on one exchange, `exchange:BASE-QUOTE`, the same on every exchange but for the
-/// prefix. `Copy` and eight bytes: names are interned for the life of the process, at most 65,536.
+/// prefix. A derivative has the exchange's own name after the colon, in capitals:
+/// `deribit:BTC-PERPETUAL`, `deribit:BTC-27DEC24-60000-C`. `Copy` and eight bytes: names are
+/// interned for the life of the process, at most 65,536.
 #[derive(Clone, Copy)]
 pub struct Instrument(&'static Interned);
 
 impl Instrument {
     /// Checks and interns the name.
     pub fn new(exchange: ExchangeName, base: &str, quote: &str) -> Result<Self, InvalidInstrument> {
-        for asset in [base, quote] {
+        for (asset, extra) in [(base, &b"_."[..]), (quote, b"_.-")] {
             let fits = (1..=20).contains(&asset.len());
+            let is_dashed = asset.starts_with('-') || asset.ends_with('-');
             let allowed =
-                |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.');
-            if !fits || !asset.bytes().all(allowed) {
+                |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || extra.contains(&b);
+            if !fits || is_dashed || !asset.bytes().all(allowed) {
                 return Err(InvalidInstrument::Asset(shorten(asset)));
             }
         }
@@ -145,12 +150,13 @@ impl Instrument {
         self.0.exchange
     }
 
-    /// The asset that is bought and sold.
+    /// The asset that is bought and sold; of a derivative, what stands before the first dash.
     pub fn base(self) -> &'static str {
         &self.0.base
     }
 
-    /// The asset that prices are given in.
+    /// The asset that prices are given in; of a derivative, what stands after the first dash, for
+    /// example `PERPETUAL` or `27DEC24-60000-C`.
     pub fn quote(self) -> &'static str {
         &self.0.quote
     }
@@ -254,6 +260,24 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!((first.base(), first.quote(), first.pair()), ("BTC", "USDT", "BTC-USDT"));
         assert_ne!(first, "kraken:BTC-USDT".parse().unwrap());
+    }
+
+    #[test]
+    fn a_derivative_has_the_name_that_its_exchange_gave_it() {
+        let cases = [
+            ("BTC-PERPETUAL", "BTC", "PERPETUAL"),
+            ("BTC-27DEC24", "BTC", "27DEC24"),
+            ("BTC-27DEC24-60000-C", "BTC", "27DEC24-60000-C"),
+            ("ETH_USDC-PERPETUAL", "ETH_USDC", "PERPETUAL"),
+        ];
+        for (name, base, quote) in cases {
+            let instrument: Instrument = format!("deribit:{name}").parse().unwrap();
+            assert_eq!((instrument.base(), instrument.quote()), (base, quote));
+            assert_eq!(instrument.pair(), name);
+        }
+        for wrong in ["-USD", "BTC-", "BTC--C", "BTC-27DEC24-", "BTC-27dec24"] {
+            assert!(format!("deribit:{wrong}").parse::<Instrument>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,9 +10,10 @@ mod tick;
 pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
 pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
 pub use jiff::Timestamp;
+pub(crate) use money::exact_json_number;
 pub use money::{InvalidNumber, Price, Quantity};
 pub use order::{
     Fee, Fill, Liquidity, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, Side, TimeInForce,
 };
-pub use spec::{InstrumentSpec, InvalidOrder};
+pub use spec::{InstrumentSpec, InvalidOrder, TickSizeStep};
 pub use tick::{Quote, Tick, TickData, Trade};

@@ -17,10 +17,25 @@ pub struct InvalidNumber {
 /// (`1e-7`) is read too, because some writers of JSON numbers use one for small values.
 pub(crate) fn exact_decimal(text: &str) -> Result<Decimal, InvalidNumber> {
     // An exponent is rare, so it is looked for only in what is no plain number.
-    let parsed = Decimal::from_str_exact(text).or_else(|error| {
-        if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { Err(error) }
-    });
+    let parsed = Decimal::from_str_exact(text)
+        .or_else(|error| if text.contains(['e', 'E']) { scientific(text) } else { Err(error) });
     parsed.map_err(|_| InvalidNumber { text: text.chars().take(64).collect() })
+}
+
+/// The same for an exchange that writes small numbers with an exponent as a rule: what has one is
+/// not tried as a plain number first, which would cost an allocated error.
+pub(crate) fn exact_json_number(text: &str) -> Result<Decimal, InvalidNumber> {
+    if !text.contains(['e', 'E']) {
+        return exact_decimal(text);
+    }
+    scientific(text).map_err(|_| InvalidNumber { text: text.chars().take(64).collect() })
+}
+
+/// The library would round the digits before the exponent, so they are tried by themselves first.
+fn scientific(text: &str) -> Result<Decimal, rust_decimal::Error> {
+    let digits = text.split(['e', 'E']).next().unwrap_or(text);
+    Decimal::from_str_exact(digits)?;
+    Decimal::from_scientific(text)
 }
 
 macro_rules! money {
@@ -112,5 +127,10 @@ mod tests {
     fn an_exponent_is_a_number_too() {
         assert_eq!("1e-7".parse::<Quantity>().unwrap().to_string(), "0.0000001");
         assert_eq!("2.5E3".parse::<Quantity>().unwrap().0, Decimal::from(2500));
+        assert!("0.12345678901234567890123456789e1".parse::<Quantity>().is_err());
+        for text in ["1e-7", "2.5E3", "-2e-8", "21", "21.0"] {
+            assert_eq!(exact_json_number(text), exact_decimal(text), "{text}");
+        }
+        assert!(exact_json_number("e5").is_err() && exact_json_number("1e99").is_err());
     }
 }

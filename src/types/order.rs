@@ -82,7 +82,8 @@ pub struct NewOrder {
     pub side: Side,
     /// Limit or market.
     pub kind: OrderKind,
-    /// Base quantity.
+    /// Base quantity; on inverse futures and perpetuals, whose
+    /// [`contract_size`](crate::types::InstrumentSpec::contract_size) tells, US dollars.
     pub quantity: Quantity,
     /// What shutdown does with it.
     #[serde(default)]

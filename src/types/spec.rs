@@ -12,8 +12,11 @@ pub struct InstrumentSpec {
     pub instrument: Instrument,
     /// The exchange's own name on its order socket, for example `BTCUSDT` or `BTC/USD`.
     pub symbol: String,
-    /// Prices are whole multiples of this.
+    /// Prices are whole multiples of this, unless a step says otherwise.
     pub tick_size: Decimal,
+    /// Coarser tick sizes of higher prices, the lowest price first; empty on most instruments.
+    #[serde(default)]
+    pub tick_size_steps: Vec<TickSizeStep>,
     /// Quantities are whole multiples of this.
     pub lot_size: Decimal,
     /// Smallest quantity of an order.
@@ -22,6 +25,23 @@ pub struct InstrumentSpec {
     pub max_quantity: Option<Quantity>,
     /// Smallest price times quantity of an order, where the exchange has one.
     pub min_notional: Option<Decimal>,
+    /// Size of one contract, in the unit that quantities have; none where there are no contracts.
+    ///
+    /// Quantities are never counted in contracts. They are amounts of the base asset, but for
+    /// inverse futures and perpetuals (`deribit:BTC-PERPETUAL`), where they are US dollars: an order
+    /// of 10 there is one contract of 10 USD. Options and linear contracts
+    /// (`deribit:ETH_USDC-PERPETUAL`) are traded in the base asset.
+    #[serde(default)]
+    pub contract_size: Option<Decimal>,
+}
+
+/// Above a price the tick size is coarser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickSizeStep {
+    /// From this price on.
+    pub above_price: Decimal,
+    /// Prices are whole multiples of this.
+    pub tick_size: Decimal,
 }
 
 /// Why an order is refused before it reaches the wire. Each names the limit and the tried value.
@@ -116,8 +136,8 @@ impl InstrumentSpec {
         if price.0 <= Decimal::ZERO {
             return Err(InvalidOrder::NotPositive { instrument });
         }
-        if !is_multiple(price.0, self.tick_size) {
-            let tick_size = self.tick_size;
+        let tick_size = self.tick_size_at(price);
+        if !is_multiple(price.0, tick_size) {
             return Err(InvalidOrder::PriceOffTick { instrument, price, tick_size });
         }
         let notional =
@@ -136,9 +156,15 @@ impl InstrumentSpec {
         }
     }
 
+    /// The tick size that holds at a price.
+    pub fn tick_size_at(&self, price: Price) -> Decimal {
+        let holds = |step: &&TickSizeStep| price.0 >= step.above_price;
+        self.tick_size_steps.iter().rev().find(holds).map_or(self.tick_size, |step| step.tick_size)
+    }
+
     /// The price rounded down to the tick size.
     pub fn round_price(&self, price: Price) -> Price {
-        Price(round_down(price.0, self.tick_size))
+        Price(round_down(price.0, self.tick_size_at(price)))
     }
 
     /// The quantity rounded down to the lot size.
@@ -172,7 +198,32 @@ mod tests {
             min_quantity: "0.0001".parse().unwrap(),
             max_quantity: Some("10".parse().unwrap()),
             min_notional: Some("5".parse().unwrap()),
+            tick_size_steps: Vec::new(),
+            contract_size: None,
         }
+    }
+
+    #[test]
+    fn a_coarser_tick_holds_from_its_price_on() {
+        let step = |above: &str, tick: &str| TickSizeStep {
+            above_price: above.parse().unwrap(),
+            tick_size: tick.parse().unwrap(),
+        };
+        let spec = InstrumentSpec {
+            tick_size: "0.0001".parse().unwrap(),
+            tick_size_steps: vec![step("0.005", "0.0005"), step("1", "0.01")],
+            min_notional: None,
+            ..spec()
+        };
+        let rounded = |price: &str| spec.round_price(price.parse().unwrap()).to_string();
+        assert_eq!(rounded("0.00499"), "0.0049");
+        assert_eq!(rounded("0.005"), "0.005");
+        assert_eq!(rounded("0.0057"), "0.0055");
+        assert_eq!(rounded("1.019"), "1.01");
+        assert_eq!(spec.check(&limit("0.0049", "1")), Ok(()));
+        assert_eq!(spec.check(&limit("0.0055", "1")), Ok(()));
+        let error = spec.check(&limit("0.0056", "1")).unwrap_err();
+        assert!(error.to_string().contains("0.0005"), "{error}");
     }
 
     fn limit(price: &str, quantity: &str) -> NewOrder {

@@ -140,6 +140,8 @@ fn read_listing(
         min_quantity: Quantity(limit(lot.min_qty, "LOT_SIZE.minQty")?),
         max_quantity: Some(Quantity(max_quantity)).filter(|max| !max.is_zero()),
         min_notional: min_notional.filter(|min| !min.is_zero()),
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     })
 }
 
@@ -199,6 +201,8 @@ mod tests {
                 min_quantity: "0.00001".parse().unwrap(),
                 max_quantity: Some("9000".parse().unwrap()),
                 min_notional: Some(Decimal::from(5)),
+                tick_size_steps: Vec::new(),
+                contract_size: None,
             }
         );
         assert_eq!(specs[1].max_quantity, None);

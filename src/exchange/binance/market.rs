@@ -258,6 +258,8 @@ mod tests {
             min_quantity: Quantity::ZERO,
             max_quantity: None,
             min_notional: None,
+            tick_size_steps: Vec::new(),
+            contract_size: None,
         };
         Arc::new(SymbolTable::new([spec]))
     }

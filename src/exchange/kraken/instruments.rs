@@ -114,6 +114,8 @@ fn spec(
         min_quantity,
         max_quantity: None,
         min_notional,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     })
 }
 

@@ -24,6 +24,8 @@ pub(super) fn symbols() -> Arc<SymbolTable> {
         min_quantity: Quantity::ZERO,
         max_quantity: None,
         min_notional: None,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     });
     Arc::new(SymbolTable::new(specs))
 }

@@ -87,6 +87,8 @@ pub(super) fn symbols(pairs: &[&str]) -> Arc<SymbolTable> {
         min_quantity: quantity("0.00001"),
         max_quantity: None,
         min_notional: None,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     })))
 }
 

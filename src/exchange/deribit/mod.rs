@@ -1,0 +1,142 @@
+//! Deribit, WebSocket API v2: JSON-RPC 2.0 over one socket, for futures, perpetuals and options.
+//!
+//! Market data and orders go over two connections to the same address. An order's quantity is what
+//! Deribit calls `amount`: US dollars for inverse futures and perpetuals, the base coin for options
+//! and linear contracts.
+//!
+//! Sources: <https://docs.deribit.com/api-reference> (methods), and its articles
+//! `json-rpc-overview`, `connection-management-best-practices`, `rate-limits`, `errors`.
+
+mod errors;
+mod instruments;
+mod market;
+mod messages;
+mod orders;
+mod reports;
+mod requests;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod ticks;
+mod trading;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use self::market::DeribitMarket;
+use self::sign::Signer;
+use self::trading::DeribitTrading;
+use super::{
+    Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
+    TradingSession,
+};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+
+/// A trading connection is quiet but for the heartbeats, which are asked for every ten seconds.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+
+/// A probe has fifteen seconds to bring an answer. The exchange itself gives up a connection after
+/// ten minutes without traffic.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// Orders and cancels a second that the lowest tier of accounts may send for long; more than that
+/// ends the session with the error 10028, and the orders with it (article `rate-limits`).
+const TRADING_MESSAGES_PER_SECOND: u32 = 5;
+
+/// How long after its writing the exchange may take an order in: each carries the time as
+/// `valid_until`, and a later one is refused (`private/buy`).
+const ORDER_VALIDITY: Duration = Duration::from_secs(5);
+
+/// The production addresses. The public test network has the same paths on `test.deribit.com`.
+pub fn production() -> Endpoints {
+    Endpoints {
+        market: address("wss://www.deribit.com/ws/api/v2"),
+        trading: address("wss://www.deribit.com/ws/api/v2"),
+        http: address("https://www.deribit.com"),
+    }
+}
+
+fn address(text: &'static str) -> Url {
+    match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => unreachable!("the constant address {text} is checked by a test: {error}"),
+    }
+}
+
+/// The Deribit adapter.
+#[derive(Debug)]
+pub struct Deribit {
+    exchange: ExchangeName,
+    endpoints: Endpoints,
+    signer: Option<Arc<Signer>>,
+}
+
+impl Deribit {
+    /// An adapter from its setup. The key is the client id of an API key, the secret its client
+    /// secret, which never leaves this process.
+    pub fn new(setup: AdapterSetup) -> Self {
+        let AdapterSetup { exchange, endpoints, credentials } = setup;
+        let signer = credentials.map(|credentials| Arc::new(Signer::new(&credentials)));
+        Self { exchange, endpoints, signer }
+    }
+}
+
+impl Adapter for Deribit {
+    fn kind(&self) -> AdapterKind {
+        AdapterKind::Deribit
+    }
+
+    fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
+        let (url, messages_per_second) = match connection {
+            // One subscription costs more than many, but there is only one.
+            ConnectionKind::Market => (&self.endpoints.market, None),
+            ConnectionKind::Trading => (&self.endpoints.trading, Some(TRADING_MESSAGES_PER_SECOND)),
+        };
+        ConnectionRules {
+            url: url.clone(),
+            probe: Probe::Message,
+            probe_after: PROBE_AFTER,
+            dead_after: DEAD_AFTER,
+            // No maximal age is documented.
+            lifetime: None,
+            messages_per_second,
+        }
+    }
+
+    fn instruments_request(&self, _: &[Instrument]) -> HttpRequest {
+        instruments::request(&self.endpoints.http)
+    }
+
+    fn read_instruments(
+        &self,
+        response: &HttpResponse,
+        wanted: &[Instrument],
+    ) -> Result<Vec<InstrumentSpec>, DecodeError> {
+        instruments::read(response, wanted)
+    }
+
+    fn market_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn MarketSession> {
+        Box::new(DeribitMarket::new(symbols))
+    }
+
+    fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
+        Box::new(DeribitTrading::new(symbols, self.signer.clone()))
+    }
+
+    fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
+        self.exchange.instrument(&symbol.to_ascii_uppercase()).ok()
+    }
+
+    /// `private/enable_cancel_on_disconnect` with the scope `connection`.
+    fn dead_mans_switch(&self) -> DeadMansSwitch {
+        DeadMansSwitch::ConnectionDrop
+    }
+
+    /// What orders carry as `valid_until`, and a second by which the gateway's clock may run ahead.
+    fn longest_order_flight(&self) -> Duration {
+        ORDER_VALIDITY + Duration::from_secs(1)
+    }
+}
