@@ -165,3 +165,17 @@ async fn latency_delays_every_message_but_not_their_number() {
     drop(client);
     mock.shutdown().await;
 }
+
+#[tokio::test]
+async fn latency_delays_the_close_both_ways() {
+    let latency = Duration::from_millis(50);
+    let (mock, venue) = binance(VenueConfig { latency, ..VenueConfig::quiet() }).await;
+    let mut client = Client::connect(&venue, "/ws").await;
+    let start = std::time::Instant::now();
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
+    client.socket.close(Some(frame)).await.expect("the close goes out");
+    let answer = client.close_frame().await.expect("it is answered");
+    assert_eq!(answer.code, CloseCode::Normal);
+    assert!(start.elapsed() >= latency * 2, "{:?}", start.elapsed());
+    mock.shutdown().await;
+}

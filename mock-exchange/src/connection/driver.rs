@@ -359,6 +359,14 @@ impl<S: ByteStream> Driver<S> {
             return Flow::Abandon;
         }
         self.ended.code_sent = code.map(u16::from);
+        // The link delays the close frame on its way in, and the answer on its way out.
+        let way = self.venue.config.latency * 2;
+        if !way.is_zero() {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(way) => {}
+            }
+        }
         match self.socket.flush().await {
             Ok(()) | Err(_) => Flow::Done,
         }
