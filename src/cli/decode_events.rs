@@ -119,7 +119,7 @@ fn tick(tick: &exchange_gateway::types::Tick) -> Event {
 fn session_event(event: &SessionEvent) -> Option<Event> {
     Some(match event {
         SessionEvent::Order(order) => order_event(order),
-        SessionEvent::Heartbeat => named("heartbeat"),
+        SessionEvent::Heartbeat | SessionEvent::Pong => named("heartbeat"),
         SessionEvent::Acknowledged { request } => with(named("ack"), "of", request),
         SessionEvent::Refused(refusal) => refused(refusal),
         SessionEvent::ExchangeError { code, reason } => rejected("connection", *code, reason),

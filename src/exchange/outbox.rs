@@ -60,8 +60,10 @@ pub enum SessionEvent {
     Refused(Refusal),
     /// Every unsubscription has been acknowledged.
     Unsubscribed,
-    /// The exchange said that it is alive: a heartbeat or a pong.
+    /// The exchange said of its own accord that it is alive.
     Heartbeat,
+    /// The exchange answered a ping message: it reads what is written to it.
+    Pong,
     /// A request that is not about an order was acknowledged.
     Acknowledged {
         /// Which request, for example `subscribe ticker BTC/USD`.
@@ -160,6 +162,11 @@ pub enum OrderNews {
     /// The exchange itself does not know what became of the order.
     OutcomeUnknown {
         /// In the exchange's words.
+        reason: String,
+    },
+    /// The exchange said something of the order that cannot be read: it must be asked.
+    Unreadable {
+        /// What was wrong with the message.
         reason: String,
     },
     /// The order is on the book, or changed there without a fill.

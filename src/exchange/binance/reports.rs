@@ -76,7 +76,12 @@ pub(super) fn read(
     }
     let kind: Kind<'_> = serde_json::from_str(event)?;
     match &*kind.e.text("e")? {
-        "executionReport" => order(&serde_json::from_str(event)?, symbols, out)?,
+        "executionReport" => {
+            let report = serde_json::from_str(event)?;
+            return order(&report, symbols, out).inspect_err(|error| {
+                unreadable(&report, symbols, error, out);
+            });
+        }
         "serverShutdown" => {
             out.event(SessionEvent::ClosingSoon { reason: "serverShutdown".into() });
         }
@@ -90,6 +95,42 @@ pub(super) fn read(
     Ok(())
 }
 
+/// A report that cannot be read may tell the end of an order: the order is asked about, and if
+/// even its ids are unreadable, all of them.
+fn unreadable(
+    report: &ExecutionReport<'_>,
+    symbols: &SymbolTable,
+    error: &DecodeError,
+    out: &mut Outbox,
+) {
+    let reason = error.reason.clone();
+    let client_id = client_id(report);
+    let exchange_id = report.order_id.exchange_id("executionReport.i").ok();
+    if client_id.is_none() && exchange_id.is_none() {
+        let reason = format!("an order report cannot be read: {reason}");
+        out.event(SessionEvent::UpdatesLost { reason });
+        return;
+    }
+    let symbol = report.symbol.optional_text("s");
+    out.order(OrderEvent {
+        client_id,
+        exchange_id,
+        instrument: symbol.and_then(|symbol| symbols.instrument(&symbol)),
+        request_id: None,
+        exchange_time: None,
+        news: OrderNews::Unreadable { reason },
+    });
+}
+
+/// A cancel renames the order; then its own id is the original one.
+fn client_id(report: &ExecutionReport<'_>) -> Option<ClientOrderId> {
+    let original = report.original_client_id.optional_text("C").filter(|id| !id.is_empty());
+    match original {
+        Some(original) => ClientOrderId::new(&original).ok(),
+        None => report.client_id.client_id("c"),
+    }
+}
+
 fn order(
     report: &ExecutionReport<'_>,
     symbols: &SymbolTable,
@@ -101,12 +142,7 @@ fn order(
     let time = report.time.time("executionReport.T")?;
     let cumulative = Some(report.cumulative.amount("executionReport.z")?);
     let symbol = report.symbol.text("executionReport.s")?;
-    // A cancel renames the order; then its own id is the original one.
-    let original = report.original_client_id.optional_text("C").filter(|id| !id.is_empty());
-    let client_id = match original {
-        Some(original) => ClientOrderId::new(&original).ok(),
-        None => report.client_id.client_id("c"),
-    };
+    let client_id = client_id(report);
     let event = |news| OrderEvent {
         client_id,
         exchange_id: Some(exchange_id),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::errors::ApiError;
 use super::messages::{ApiMessage, Field, OrderResult, order_status, shorten};
@@ -41,6 +42,17 @@ struct About {
 impl About {
     fn order(order: &Order) -> Self {
         Self { client_id: order.client_id, instrument: order.instrument() }
+    }
+
+    fn event(self, news: OrderNews) -> OrderEvent {
+        OrderEvent {
+            client_id: Some(self.client_id),
+            exchange_id: None,
+            instrument: Some(self.instrument),
+            request_id: None,
+            exchange_time: None,
+            news,
+        }
     }
 }
 
@@ -127,9 +139,12 @@ impl Trading {
                 }
             }
             Some(Request::OpenOrders) => {
-                self.list(result, request_id.as_ref(), out)?;
+                let lines = serde_json::from_str(result)?;
+                // One odd line, perhaps of a person's order, must not keep trading from starting.
+                let read = self.list(lines, request_id.as_ref(), out);
                 out.event(SessionEvent::Acknowledged { request: OPEN_ORDERS.into() });
                 out.event(SessionEvent::Ready);
+                return read;
             }
             Some(Request::Place(about)) => {
                 let result: OrderResult<'_> = serde_json::from_str(result)?;
@@ -140,8 +155,17 @@ impl Trading {
                 self.cancelled(&result, Some(about), request_id, out)?;
             }
             Some(Request::Query(about)) => {
-                let result: OrderResult<'_> = serde_json::from_str(result)?;
-                out.order(self.status(&result, Some(about), request_id)?);
+                let read = serde_json::from_str::<OrderResult<'_>>(result)
+                    .map_err(DecodeError::from)
+                    .and_then(|result| self.status(&result, Some(about), request_id));
+                match read {
+                    Ok(event) => out.order(event),
+                    Err(error) => {
+                        let reason = format!("the answer cannot be read: {error}");
+                        out.order(about.event(OrderNews::QueryFailed { reason }));
+                        return Err(error);
+                    }
+                }
             }
             None => self.unasked(result, request_id, out)?,
         }
@@ -156,7 +180,7 @@ impl Trading {
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
         if result.starts_with('[') {
-            return self.list(result, request_id.as_ref(), out);
+            return self.list(serde_json::from_str(result)?, request_id.as_ref(), out);
         }
         let order: OrderResult<'_> = serde_json::from_str(result)?;
         if order.orig_client_order_id.is_present() {
@@ -180,16 +204,38 @@ impl Trading {
         Ok(())
     }
 
+    /// Tells every order of a list. A broken line does not hide the others: the first fault is
+    /// returned.
     fn list(
         &self,
-        result: &str,
+        lines: Vec<&RawValue>,
         request_id: Option<&String>,
         out: &mut Outbox,
     ) -> Result<(), DecodeError> {
-        let orders: Vec<OrderResult<'_>> = serde_json::from_str(result)?;
-        let events: Result<Vec<_>, _> =
-            orders.iter().map(|order| self.status(order, None, request_id.cloned())).collect();
-        events?.into_iter().for_each(|event| out.order(event));
+        let mut fault = None;
+        for line in lines {
+            if let Err(error) = self.listed(line, request_id.cloned(), out) {
+                fault.get_or_insert(error);
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn listed(
+        &self,
+        line: &RawValue,
+        request_id: Option<String>,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let order: OrderResult<'_> = serde_json::from_str(line.get())?;
+        let event = self.status(&order, None, request_id.clone()).inspect_err(|error| {
+            // An order of ours is asked about; without ids, what the list does not name is.
+            if let Ok(mut event) = self.event(&order, None, request_id, Field::default()) {
+                event.news = OrderNews::Unreadable { reason: error.reason.clone() };
+                out.order(event);
+            }
+        })?;
+        out.order(event);
         Ok(())
     }
 

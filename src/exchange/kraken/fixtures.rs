@@ -120,7 +120,7 @@ fn the_other_messages_of_the_market_socket_are_what_they_are() {
     let cases = [
         ("status_on_connect", SessionEvent::Restricted(TradingRestriction::None)),
         ("subscribe_ticker_ack", acknowledged("subscribe ticker BTC/USD")),
-        ("pong", SessionEvent::Heartbeat),
+        ("pong", SessionEvent::Pong),
         ("book_snapshot_depth10_checksum", ignored("channel book")),
         ("book_update_1_after_snapshot", ignored("channel book")),
         ("book_update_2_after_snapshot", ignored("channel book")),
@@ -139,7 +139,7 @@ fn the_other_messages_of_the_market_socket_are_what_they_are() {
 fn the_messages_of_the_trading_socket_are_what_they_are() {
     let cases = [
         ("status_on_connect", SessionEvent::Restricted(TradingRestriction::None)),
-        ("pong", SessionEvent::Heartbeat),
+        ("pong", SessionEvent::Pong),
         ("executions_subscribe_ack", acknowledged("subscribe executions")),
         ("cancel_all_orders_after_ack", acknowledged("cancel_all_orders_after")),
         ("balances_snapshot", ignored("channel balances")),

@@ -77,7 +77,7 @@ impl KrakenMarket {
     fn response(&mut self, envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
         let method = envelope.method.as_deref().unwrap_or_default();
         if method == "pong" {
-            out.event(SessionEvent::Heartbeat);
+            out.event(SessionEvent::Pong);
             return Ok(());
         }
         if envelope.is_client_request() {
@@ -366,7 +366,7 @@ mod tests {
         let too_fast = "Exceeded msg rate".to_owned();
         let cases = [
             (r#"{"channel":"heartbeat"}"#.to_owned(), SessionEvent::Heartbeat),
-            (r#"{"method":"pong"}"#.to_owned(), SessionEvent::Heartbeat),
+            (r#"{"method":"pong"}"#.to_owned(), SessionEvent::Pong),
             (status("post_only"), restricted(TradingRestriction::PostOnly)),
             (status("cancel_only"), restricted(TradingRestriction::CancelOnly)),
             (status("maintenance"), restricted(TradingRestriction::Maintenance)),

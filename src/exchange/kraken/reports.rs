@@ -2,6 +2,9 @@
 //!
 //! Source: <https://docs.kraken.com/api/docs/websocket-v2/executions>.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::{
@@ -25,10 +28,50 @@ pub(super) fn read_reports(
     let mut fault = None;
     for raw in reports {
         if let Err(error) = read_report(raw, is_snapshot, symbols, out) {
+            unreadable(raw, is_snapshot, symbols, &error, out);
             fault.get_or_insert(error);
         }
     }
     fault.map_or(Ok(()), Err)
+}
+
+/// What even of a broken report may be readable.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ids<'a> {
+    #[serde(borrow)]
+    cl_ord_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    order_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    symbol: Option<Cow<'a, str>>,
+}
+
+/// A report that cannot be read may tell the end of an order: the order is asked about, and if
+/// even its ids are unreadable, all of them. After a snapshot, what it did not name is asked anyway.
+fn unreadable(
+    raw: &RawValue,
+    is_snapshot: bool,
+    symbols: &SymbolTable,
+    error: &DecodeError,
+    out: &mut Outbox,
+) {
+    let ids: Ids<'_> = read(raw, "data").unwrap_or_default();
+    let client_id = ids.cl_ord_id.and_then(|id| ClientOrderId::new(&id).ok());
+    let exchange_id = ids.order_id.and_then(|id| ExchangeOrderId::new(&id).ok());
+    if client_id.is_some() || exchange_id.is_some() {
+        out.order(OrderEvent {
+            client_id,
+            exchange_id,
+            instrument: ids.symbol.and_then(|symbol| symbols.instrument(&symbol)),
+            request_id: None,
+            exchange_time: None,
+            news: OrderNews::Unreadable { reason: error.reason.clone() },
+        });
+    } else if !is_snapshot {
+        let reason = format!("an execution report cannot be read: {error}");
+        out.event(SessionEvent::UpdatesLost { reason });
+    }
 }
 
 fn read_report(
@@ -49,8 +92,7 @@ fn read_report(
     let Some(news) = news else {
         let status = report.order_status.as_deref().unwrap_or("none");
         let what = format!("execution report {}, order status {status}", report.exec_type);
-        out.event(SessionEvent::Ignored { what: shorten(&what) });
-        return Ok(());
+        return Err(DecodeError::new(format!("unknown: {}", shorten(&what))));
     };
     out.order(OrderEvent {
         client_id,
@@ -231,7 +273,7 @@ mod tests {
         let cases = [
             (r#"{"order_id":"OB","exec_type":"trade"}"#, "`exec_id`"),
             (r#"{"order_id":"OB","exec_type":"canceled","cum_qty":"x"}"#, "`cum_qty`"),
-            (r#"{"order_id":"OB","exec_type":"new","timestamp":"now"}"#, "`timestamp`"),
+            (r#"{"cl_ord_id":"gw1","exec_type":"new","timestamp":"now"}"#, "`timestamp`"),
             (r#"{"exec_type":"new"}"#, "`order_id`"),
             (r#"{"order_id":"OB"}"#, "exec_type"),
         ];
@@ -239,15 +281,32 @@ mod tests {
             let (read, events) = read_update(&format!("{broken},{good}"));
             let error = read.unwrap_err();
             assert!(error.reason.contains(expected), "{error}");
-            assert_eq!(events.len(), 1, "{broken}");
+            let [first, SessionEvent::Order(other)] = events.as_slice() else {
+                panic!("{broken}: {events:?}")
+            };
+            assert_eq!(other.news, OrderNews::Opened);
+            match first {
+                // Its order must be asked about.
+                SessionEvent::Order(event) => {
+                    assert!(matches!(event.news, OrderNews::Unreadable { .. }), "{event:?}");
+                    let (ours, exchange_s) = (event.client_id, event.exchange_id);
+                    assert_eq!(ours.is_some(), broken.contains("gw1"), "{event:?}");
+                    assert_eq!(exchange_s.is_some(), broken.contains("OB"), "{event:?}");
+                }
+                // Nobody knows which order it was.
+                SessionEvent::UpdatesLost { .. } => assert_eq!(expected, "`order_id`"),
+                event => panic!("{broken}: {event:?}"),
+            }
         }
     }
 
     #[test]
-    fn an_unknown_kind_of_report_is_ignored_by_name() {
+    fn an_unknown_kind_of_report_asks_for_its_order() {
         let (read, events) = read_update(r#"{"order_id":"OA","exec_type":"dreamt"}"#);
-        read.unwrap();
-        let what = "execution report dreamt, order status none".into();
-        assert_eq!(events, [SessionEvent::Ignored { what }]);
+        let reason = "unknown: execution report dreamt, order status none".to_owned();
+        assert_eq!(read.unwrap_err().reason, reason);
+        let [SessionEvent::Order(event)] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(event.exchange_id.unwrap().as_str(), "OA");
+        assert_eq!(event.news, OrderNews::Unreadable { reason });
     }
 }

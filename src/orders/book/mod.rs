@@ -477,6 +477,11 @@ impl Book {
                     entry.asked = Some(now.monotonic);
                 }
             }
+            OrderNews::Unreadable { .. } => {
+                entry.refreshed = false;
+                effects.work.push(Work::Query(id));
+                entry.asked = Some(now.monotonic);
+            }
             OrderNews::NotFound => self.not_found(id, now, effects),
             OrderNews::QueryFailed { reason } => {
                 entry.refreshed = false;

@@ -265,6 +265,19 @@ fn a_question_that_failed_after_a_reconnect_is_asked_again() {
 }
 
 #[test]
+fn an_order_with_unreadable_news_is_asked_about_until_the_answer_comes() {
+    let mut bench = Bench::open("a");
+    let unreadable = OrderNews::Unreadable { reason: "unknown status".into() };
+    assert_eq!(bench.apply(&event("a", unreadable)).work, vec![Work::Query(id("a"))]);
+    assert_eq!(bench.status("a"), OrderStatus::Open);
+    bench.book.begin_query(id("a"), bench.now).unwrap();
+    bench.apply(&event("a", OrderNews::QueryFailed { reason: "rate limit".into() }));
+    assert_eq!(bench.pass(QUERY).work, vec![Work::Query(id("a"))]);
+    bench.apply(&event("a", status(OrderStatus::Canceled, "0")));
+    assert_eq!(bench.status("a"), OrderStatus::Canceled);
+}
+
+#[test]
 fn a_denial_is_an_answer_only_when_the_order_cannot_be_on_its_way_any_more() {
     let mut bench = Bench::sent("a");
     for _ in 0..5 {

@@ -89,6 +89,44 @@ fn the_private_stream_is_up_before_the_open_orders_are_listed() {
 }
 
 #[test]
+fn an_unreadable_line_of_the_list_is_told_and_does_not_keep_trading_from_starting() {
+    let mut session = adapter(true).trading_session(known());
+    let mut out = Outbox::default();
+    session.opened(now(), &mut out);
+    let id = &written(&out)["id"];
+    let subscribed = json!({"id": id, "status": 200, "result": {"subscriptionId": 0}});
+    let list = written(&receive(&mut *session, &subscribed.to_string()).unwrap());
+    let line = |id: u64, status: &str| json!({"symbol": "BTCUSDT", "orderId": id, "clientOrderId": OURS, "executedQty": "0.0", "status": status});
+    let answer = json!({"id": list["id"], "status": 200, "result": [
+        {"symbol": "BTCUSDT", "status": "NEW"}, "odd", line(7, "ASLEEP"), line(8, "NEW"),
+    ]});
+    let mut out = Outbox::default();
+    let error = session.received(&answer.to_string(), now(), &mut out).unwrap_err();
+    assert!(error.reason.contains("executedQty"), "the first fault is told: {error}");
+    let [SessionEvent::Order(odd), SessionEvent::Order(good), _, ready] = out.events.as_slice()
+    else {
+        panic!("{out:?}")
+    };
+    assert_eq!(odd.client_id, Some(client_id(OURS)));
+    let reason = "`status` is the unknown status `ASLEEP`".to_owned();
+    assert_eq!(odd.news, OrderNews::Unreadable { reason });
+    assert!(matches!(good.news, OrderNews::Status { status: OrderStatus::Open, .. }), "{good:?}");
+    assert_eq!(*ready, SessionEvent::Ready);
+}
+
+#[test]
+fn an_unreadable_answer_to_a_question_is_a_question_that_failed() {
+    let (mut session, id) = ready();
+    session.query(&order(limit()), now(), &mut Outbox::default());
+    let mut out = Outbox::default();
+    let answer = json!({"id": id, "status": 200, "result": {"orderId": 7, "status": "ASLEEP"}});
+    session.received(&answer.to_string(), now(), &mut out).unwrap_err();
+    let [SessionEvent::Order(event)] = out.events.as_slice() else { panic!("{out:?}") };
+    assert_eq!(event.client_id, Some(client_id(OURS)));
+    assert!(matches!(&event.news, OrderNews::QueryFailed { reason } if reason.contains("ASLEEP")));
+}
+
+#[test]
 fn a_refused_login_is_permanent_only_if_trying_again_is_pointless() {
     let cases = [
         (401, -2015, true),
@@ -347,12 +385,17 @@ fn the_memory_of_requests_is_bounded_and_forgets_the_oldest() {
 }
 
 fn report(changes: &[(&str, Value)]) -> Result<Outbox, DecodeError> {
+    let mut out = Outbox::default();
+    report_into(changes, &mut out).map(|()| out)
+}
+
+fn report_into(changes: &[(&str, Value)], out: &mut Outbox) -> Result<(), DecodeError> {
     let mut event: Value = serde_json::from_str(fixture("user_execution_report_new")).unwrap();
     for (key, value) in changes {
         event["event"][*key] = value.clone();
     }
     let (mut session, _) = ready();
-    receive(&mut *session, &event.to_string())
+    session.received(&event.to_string(), now(), out)
 }
 
 fn told(changes: &[(&str, Value)]) -> Vec<OrderEvent> {
@@ -460,6 +503,21 @@ fn a_malformed_report_names_the_key() {
     let trade = [("x", json!("TRADE")), ("X", json!("FILLED"))];
     let error = report(&trade).unwrap_err();
     assert!(error.reason.contains("executionReport.t"), "a trade without a trade id: {error}");
+}
+
+#[test]
+fn a_malformed_report_asks_for_its_order_and_without_ids_for_all() {
+    for (key, value) in [("X", json!("SOMETHING_NEW")), ("z", json!(null)), ("i", json!("x"))] {
+        let mut out = Outbox::default();
+        let changes = [("c", json!(OURS)), (key, value)];
+        let error = report_into(&changes, &mut out).unwrap_err();
+        let [SessionEvent::Order(event)] = out.events.as_slice() else { panic!("{out:?}") };
+        assert_eq!(event.client_id, Some(client_id(OURS)), "{key}");
+        assert_eq!(event.news, OrderNews::Unreadable { reason: error.reason });
+    }
+    let mut out = Outbox::default();
+    report_into(&[("c", json!(null)), ("i", json!(null))], &mut out).unwrap_err();
+    assert!(matches!(out.events.as_slice(), [SessionEvent::UpdatesLost { .. }]), "{out:?}");
 }
 
 #[test]
