@@ -194,7 +194,8 @@ impl Failures {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// The words that a task panicked with.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -8,7 +8,7 @@ use common::judge::judge;
 use common::{BOTH, Bench, phase, rest, within};
 use exchange_gateway::Phase;
 use exchange_gateway::shutdown::{OrderFate, Outcome, PhaseEnd, Stage};
-use mock_exchange::{ClosedBy, Fault, FaultAction};
+use mock_exchange::{ClosedBy, Fault, FaultAction, When};
 
 async fn shut_down_while_one_refuses(stubborn: &str, action: FaultAction, orders: usize) {
     let mut bench = Bench::start(BOTH).await;
@@ -78,6 +78,8 @@ async fn orders_at_an_exchange_that_stops_reading_are_named() {
             rest(&gateway, exchange, 2).await;
         }
         let action = FaultAction::StopReading { for_ms: None };
+        // Nor does it read what comes over a fresh connection.
+        bench.add(Fault::new(action.clone()).at(stubborn).times(0).when(When::Open));
         bench.add(Fault::new(action).at(stubborn).times(2));
         let report = within(gateway.shutdown()).await;
         judge(&report, &bench.mock.ledger());

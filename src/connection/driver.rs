@@ -1,10 +1,12 @@
 //! Walks a connection through its life: attempt, live, wait, again.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,7 +23,7 @@ use crate::market::Router;
 use crate::net::{self, Connector};
 use crate::orders::Desk;
 use crate::report::Stage;
-use crate::scope::Scope;
+use crate::scope::{Scope, panic_message};
 use crate::types::{ExchangeName, Timestamp};
 
 /// Where a connection's events go.
@@ -52,6 +54,11 @@ pub(crate) struct Driver {
     pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the connection must be closed.
     pub(crate) scope: Scope,
+    /// Cancelled when a shutdown begins.
+    pub(crate) hurry: Scope,
+    /// How long, during a shutdown, what was written to a trading connection may stay without any
+    /// answer before the connection is given up for a fresh one.
+    pub(crate) answer_limit: Duration,
     /// Cancelled when the socket must be dropped without waiting for the peer.
     pub(crate) cut: CancellationToken,
     pub(crate) role: Role,
@@ -59,69 +66,108 @@ pub(crate) struct Driver {
     pub(crate) random: fastrand::Rng,
 }
 
+/// During a shutdown, the longest wait before a trading connection is tried again.
+const HURRIED_WAIT: Duration = Duration::from_millis(500);
+/// During a shutdown, the longest that one step of connecting may take.
+const HURRIED_CONNECT: Duration = Duration::from_secs(2);
+
 impl Driver {
-    /// Keeps the connection alive until its scope is cancelled, then closes it in order.
-    pub(crate) async fn run(self) {
+    /// Keeps the connection alive until its scope is cancelled, then closes it in order. A panic
+    /// is survived once.
+    pub(crate) async fn run(mut self) {
         let mut guard =
             Guard { role: self.role.clone(), record: Arc::clone(&self.record), ended: false };
-        self.supervise().await;
+        let mut life = Life::new(&self.config);
+        let mut restarted = false;
+        while let Err(panic) = AssertUnwindSafe(self.supervise(&mut life)).catch_unwind().await {
+            if restarted || self.scope.is_cancelled() {
+                std::panic::resume_unwind(panic);
+            }
+            restarted = true;
+            let reason = format!("panicked: {}; started again", panic_message(panic.as_ref()));
+            if let Role::Trading { desk } = &self.role {
+                desk.session_lost(&reason);
+            }
+            self.scope.fail(reason.clone());
+            life.last = Some(reason);
+        }
         guard.ended = true;
     }
 
-    async fn supervise(mut self) {
-        let config = &self.config;
-        let mut backoff = Backoff::new(config.backoff_min, config.backoff_max, config.stable_after);
-        let mut heard: Option<Timestamp> = None;
+    async fn supervise(&mut self, life: &mut Life) {
         while !self.is_over() {
             self.record.set_status(ConnectionStatus::Connecting);
-            let outcome = self.attempt(heard).await;
-            heard = outcome.heard.or(heard);
+            let outcome = self.attempt(life.heard).await;
+            life.heard = outcome.heard.or(life.heard);
             if let Role::Trading { desk } = &self.role {
                 desk.session_lost(&outcome.ending.to_string());
             }
             let (exchange, connection) = (self.exchange, self.role.kind());
             let ending = &outcome.ending;
-            match ending {
-                Ending::ClosedHere => break,
-                _ if self.is_over() => {
-                    warn!(%exchange, %connection, %ending, "connection ended during shutdown");
-                    break;
-                }
+            if *ending == Ending::ClosedHere {
+                break;
+            }
+            let reason = ending.to_string();
+            life.last = Some(reason.clone());
+            if self.is_over() {
+                warn!(%exchange, %connection, %ending, "connection ended during shutdown, not opened again");
+                break;
+            }
+            life.backoff.was_live(outcome.live_for);
+            let wait = match ending {
                 // One that is replaced again and again waits like one that fails.
                 Ending::Planned { .. } if outcome.live_for >= self.config.stable_after => {
                     info!(%exchange, %connection, %ending, "connection ended");
                     continue;
                 }
-                _ if ending.is_permanent() => {
+                // A key or an address that has never worked is wrong. One that has worked may
+                // work again, and orders may be open under it.
+                _ if ending.is_permanent() && life.heard.is_none() => {
                     self.scope.fail(format!("{ending}; not tried again"));
-                    let reason = ending.to_string();
                     self.record.set_status(ConnectionStatus::Failed { reason });
                     return;
                 }
-                _ => {}
-            }
-            backoff.was_live(outcome.live_for);
-            let wait = backoff.next(&mut self.random);
+                _ if ending.is_permanent() => self.config.backoff_max,
+                _ => life.backoff.next(&mut self.random),
+            };
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             warn!(%exchange, %connection, %ending, wait_ms, "connection ended");
-            let reason = ending.to_string();
             self.record.set_status(ConnectionStatus::Waiting { reason });
             tokio::select! {
                 biased;
                 () = self.scope.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = self.pause(wait, &mut life.hurried) => {}
             }
         }
         // A stage only if no socket of this shutdown told how it ended.
-        self.record.reached(Stage::Dropped, None, Some("it was not connected"));
+        let reason = match &life.last {
+            Some(ending) => format!("it was not connected: {ending}"),
+            None => "it was not connected".to_owned(),
+        };
+        self.record.reached(Stage::Dropped, None, Some(&reason));
         self.record.set_status(ConnectionStatus::Closed);
     }
 
-    /// Whether nobody needs the connection any more. Once the feed has ended, a market connection
+    /// Whether nobody needs the connection any more. Once a shutdown has begun, a market connection
     /// that is lost does not come back only to be closed.
     fn is_over(&self) -> bool {
-        let feed_ended = matches!(&self.role, Role::Market { feed, .. } if feed.is_cancelled());
-        feed_ended || self.scope.is_cancelled()
+        let is_market = matches!(self.role, Role::Market { .. });
+        self.scope.is_cancelled() || (is_market && self.hurry.is_cancelled())
+    }
+
+    /// The wait before the next attempt. A shutdown ends it at once the first time, and keeps it
+    /// short from then on: orders may have to be cancelled.
+    async fn pause(&self, wait: Duration, hurried: &mut bool) {
+        if !self.hurry.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = self.hurry.cancelled() => {}
+                () = tokio::time::sleep(wait) => return,
+            }
+        }
+        if std::mem::replace(hurried, true) {
+            tokio::time::sleep(wait.min(HURRIED_WAIT)).await;
+        }
     }
 
     async fn attempt(&mut self, heard: Option<Timestamp>) -> Outcome {
@@ -138,6 +184,7 @@ impl Driver {
             biased;
             // No WebSocket exists yet that would have to be closed in order.
             () = self.scope.cancelled() => Err(Ending::ClosedHere),
+            () = self.needless() => Err(Ending::ClosedHere),
             established = self.establish(&rules, half.session()) => established,
         };
         match established {
@@ -157,7 +204,8 @@ impl Driver {
     ) -> Result<Socket, Ending> {
         let limit = self.config.connect_timeout;
         if let Some(request) = session.before_connect(self.clock.now()) {
-            let response = net::request(self.connector.as_ref(), request, limit).await?;
+            let request = net::request(self.connector.as_ref(), request, limit);
+            let response = self.limited("preparing", request).await??;
             session.prepared(&response).map_err(Ending::Refused)?;
         }
         let connect = async {
@@ -170,9 +218,35 @@ impl Driver {
                 .await
                 .map_err(|error| Ending::CannotConnect { reason: error.to_string() })
         };
-        timeout(limit, connect)
-            .await
-            .map_err(|_| Ending::TimedOut { what: "connecting", limit_ms: limit.as_millis() })?
+        self.limited("connecting", connect).await?
+    }
+
+    /// Gives a step of connecting its time, which a shutdown shortens.
+    async fn limited<T>(
+        &self,
+        what: &'static str,
+        step: impl Future<Output = T>,
+    ) -> Result<T, Ending> {
+        let limit = self.config.connect_timeout;
+        let hurried = async {
+            self.hurry.cancelled().await;
+            tokio::time::sleep(HURRIED_CONNECT).await;
+        };
+        let over = |limit: Duration| Ending::TimedOut { what, limit_ms: limit.as_millis() };
+        tokio::select! {
+            biased;
+            done = step => Ok(done),
+            () = tokio::time::sleep(limit) => Err(over(limit)),
+            () = hurried => Err(over(HURRIED_CONNECT)),
+        }
+    }
+
+    /// Ends when the connection is not needed any more, before it was open.
+    async fn needless(&self) {
+        match self.role {
+            Role::Market { .. } => self.hurry.cancelled().await,
+            Role::Trading { .. } => std::future::pending().await,
+        }
     }
 
     fn liveness(&self, rules: &ConnectionRules) -> LivenessRules {
@@ -199,6 +273,24 @@ impl Driver {
         if let Role::Market { router, .. } = &self.role {
             router.gap(exchange, from, to);
         }
+    }
+}
+
+/// What outlives an attempt, and a panic.
+struct Life {
+    backoff: Backoff,
+    /// When the exchange last said something on a connection that was live.
+    heard: Option<Timestamp>,
+    /// Whether a shutdown has already cut a wait short.
+    hurried: bool,
+    /// How the last attempt ended.
+    last: Option<String>,
+}
+
+impl Life {
+    fn new(config: &ConnectionConfig) -> Self {
+        let backoff = Backoff::new(config.backoff_min, config.backoff_max, config.stable_after);
+        Self { backoff, heard: None, hurried: false, last: None }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Ending {
     TimedOut { what: &'static str, limit_ms: u128 },
     #[error("silent for {silent_ms} ms")]
     Silent { silent_ms: u128 },
+    #[error("what was written was not answered for {waited_ms} ms")]
+    Unanswered { waited_ms: u128 },
     #[error("the connection broke: {reason}")]
     Broken { reason: String },
     #[error("{} was refused: {}{}", .0.request, .0.reason, code(.0.code))]

@@ -37,6 +37,8 @@ const BATCH: usize = 256;
 const MAX_REQUESTS: usize = 16;
 /// How long the acknowledgement of the unsubscriptions may hold up the close.
 const UNSUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
+/// During a shutdown, the longest that login and subscriptions of a trading connection may take.
+const HURRIED_READY: Duration = Duration::from_secs(3);
 
 const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
@@ -71,6 +73,7 @@ struct Closing {
     peer_answered: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "facts that come true in any order")]
 pub(super) struct Live<'a> {
     driver: &'a Driver,
     socket: Socket,
@@ -100,6 +103,12 @@ pub(super) struct Live<'a> {
     unsubscribed: bool,
     close_asked: bool,
     closing: Option<Closing>,
+    /// A shutdown has begun.
+    hurried: bool,
+    /// Since when, during a shutdown, commands wait for any answer at all.
+    unanswered: Option<Instant>,
+    /// Commands wait for the pacer.
+    paced: bool,
     unreadable: LogLimit,
     errors: LogLimit,
 }
@@ -138,6 +147,9 @@ impl<'a> Live<'a> {
             unsubscribed: false,
             close_asked: false,
             closing: None,
+            hurried: false,
+            unanswered: None,
+            paced: false,
             unreadable: LogLimit::default(),
             errors: LogLimit::default(),
         }
@@ -153,6 +165,8 @@ impl<'a> Live<'a> {
         self.half.session().opened(driver.clock.now(), &mut self.out);
         self.process_outbox();
         let ending = self.run().await;
+        // Only the first word on how a socket ended is kept.
+        driver.record.reached(Stage::Dropped, None, Some(&ending.to_string()));
         let now = Instant::now();
         let live_for = self.ready_since.map_or(Duration::ZERO, |since| now.duration_since(since));
         let heard = self.ready_since.and(self.heard);
@@ -183,6 +197,10 @@ impl<'a> Live<'a> {
                 }
                 () = driver.scope.cancelled(), if is_open && !self.close_asked => {
                     self.close_asked = true;
+                    Ok(())
+                }
+                () = driver.hurry.cancelled(), if !self.hurried => {
+                    self.hurry();
                     Ok(())
                 }
                 arrival = self.socket.next() => self.burst(arrival),
@@ -259,6 +277,7 @@ impl<'a> Live<'a> {
             }
             Arrival::Pong => {
                 self.note_frame(now);
+                self.unanswered = None;
                 Ok(())
             }
             Arrival::Flushed => {
@@ -292,6 +311,12 @@ impl<'a> Live<'a> {
         self.heard = Some(received);
         if let Err(error) = self.half.session().received(text, received, &mut self.out) {
             self.note_unreadable(now, &error);
+        }
+        // Heartbeats come also from an exchange that has stopped to read.
+        if self.unanswered.is_some()
+            && self.out.events.iter().any(|event| *event != SessionEvent::Heartbeat)
+        {
+            self.unanswered = None;
         }
         if !self.out.ticks.is_empty() {
             self.liveness.tick(now);
@@ -341,7 +366,7 @@ impl<'a> Live<'a> {
                 self.unsubscribed = true;
                 driver.record.reached(Stage::Unsubscribed, None, None);
             }
-            SessionEvent::Heartbeat => {}
+            SessionEvent::Heartbeat | SessionEvent::Pong => {}
             SessionEvent::Acknowledged { request } => {
                 debug!(%exchange, %connection, request, "acknowledged");
             }
@@ -404,7 +429,7 @@ impl<'a> Live<'a> {
             return Ok(());
         }
         if self.socket.is_unflushed() {
-            return Ok(());
+            return if self.ready_since.is_some() { self.expect_answer() } else { Ok(()) };
         }
         let now = Instant::now();
         while self.pacer.ready_at(now) <= now {
@@ -415,7 +440,12 @@ impl<'a> Live<'a> {
         loop {
             let takes_commands =
                 self.ready_since.is_some() && !self.close_asked && self.backlog.is_empty();
+            let written = self.socket.written();
             let more = takes_commands && self.write_commands(now)?;
+            self.paced = takes_commands && self.pacer.ready_at(now) > now;
+            if self.socket.written() > written {
+                self.expect_answer()?;
+            }
             if self.socket.is_unflushed() {
                 if !self.socket.flush_now().map_err(|error| broken(&error))? {
                     return Ok(());
@@ -426,6 +456,24 @@ impl<'a> Live<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// A shutdown has begun: a connection that does not come up soon, or that does not answer, is
+    /// of no use for the cancels.
+    fn hurry(&mut self) {
+        self.hurried = true;
+        self.ready_deadline = self.ready_deadline.min(Instant::now() + HURRIED_READY);
+    }
+
+    /// During a shutdown commands were written, or cannot be: the exchange is probed, and must show
+    /// soon that it is there.
+    fn expect_answer(&mut self) -> Result<(), Ending> {
+        let is_trading = matches!(self.half, Half::Trading(_));
+        if !self.hurried || !is_trading || self.unanswered.is_some() {
+            return Ok(());
+        }
+        self.unanswered = Some(Instant::now());
+        self.send_probe()
     }
 
     /// Writes one batch of commands; tells whether more may be waiting.
@@ -524,13 +572,16 @@ impl<'a> Live<'a> {
         // The answer to the peer's frame goes out by itself; the peer then ends the stream.
         let ending = Ending::ClosedByPeer { code, reason: reason.to_owned() };
         let deadline = now + self.driver.config.close_timeout;
-        self.driver.record.reached(Stage::CloseFrameSent, code, None);
         if let Role::Trading { desk } = &self.driver.role {
             desk.session_closing(&ending.to_string());
         }
         let code = code.unwrap_or(CLOSE_NORMAL);
-        let (frame_flushed, peer_answered) = (true, true);
+        let (frame_flushed, peer_answered) = (false, true);
         self.closing = Some(Closing { ending, code, deadline, frame_flushed, peer_answered });
+        self.socket.answers_close();
+        if let Ok(true) = self.socket.flush_now() {
+            self.flushed();
+        }
     }
 
     /// The peer ended the stream.
@@ -606,7 +657,11 @@ impl<'a> Live<'a> {
         if let Some(limit) = self.unsubscribing.filter(|_| !self.unsubscribed) {
             next = next.min(limit);
         }
-        if !self.backlog.is_empty() {
+        if let Some(since) = self.unanswered {
+            next = next.min(since + self.driver.answer_limit);
+        }
+        // While the system takes nothing, its own wake-up comes first.
+        if (self.paced || !self.backlog.is_empty()) && !self.socket.is_unflushed() {
             next = next.min(self.pacer.ready_at(Instant::now()));
         }
         next
@@ -616,9 +671,9 @@ impl<'a> Live<'a> {
         let now = Instant::now();
         if let Some(closing) = self.closing.take_if(|closing| now >= closing.deadline) {
             let reason = match (closing.frame_flushed, closing.peer_answered) {
-                (_, true) => "the exchange did not end TCP in time",
+                (true, true) => "the exchange did not end TCP in time",
                 (true, false) => "the exchange did not answer the close frame in time",
-                (false, false) => "the close frame could not be written in time",
+                (false, _) => "the close frame could not be written in time",
             };
             self.driver.record.reached(Stage::Dropped, None, Some(reason));
             return Err(closing.ending);
@@ -635,6 +690,13 @@ impl<'a> Live<'a> {
         if self.unsubscribing.is_some_and(|limit| now >= limit) && !self.unsubscribed {
             // Without the acknowledgement the close goes ahead; the missing stage tells.
             self.unsubscribed = true;
+            self.driver.record.not_unsubscribed();
+        }
+        if let Some(since) =
+            self.unanswered.filter(|&since| now >= since + self.driver.answer_limit)
+        {
+            let waited_ms = now.duration_since(since).as_millis();
+            return Err(Ending::Unanswered { waited_ms });
         }
         match self.liveness.check(now) {
             None => Ok(()),

@@ -78,6 +78,7 @@ struct Stages {
     close_sent: Option<u16>,
     close_received: Option<u16>,
     problem: Option<String>,
+    not_unsubscribed: bool,
 }
 
 impl ConnectionRecord {
@@ -145,6 +146,11 @@ impl ConnectionRecord {
         stages.reached.push(StageReport { stage, elapsed_ms });
     }
 
+    /// The exchange did not acknowledge the unsubscription in time.
+    pub(super) fn not_unsubscribed(&self) {
+        self.stages().not_unsubscribed = true;
+    }
+
     pub(crate) fn snapshot(&self) -> ConnectionSnapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ConnectionSnapshot {
@@ -165,6 +171,9 @@ impl ConnectionRecord {
         let closed_in_order =
             has(Stage::CloseFrameSent) && has(Stage::CloseFrameReceived) && has(Stage::TcpClosed);
         let problem = match &stages.problem {
+            _ if closed_in_order && stages.not_unsubscribed => {
+                Some("the unsubscription was not acknowledged in time".to_owned())
+            }
             _ if closed_in_order => None,
             Some(problem) => Some(problem.clone()),
             None if has(Stage::CloseFrameSent) => Some("the close did not end".to_owned()),

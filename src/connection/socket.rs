@@ -43,6 +43,7 @@ pub(super) enum Arrival {
 pub(super) struct Socket {
     stream: WebSocketStream<Counted>,
     unflushed: bool,
+    written: u64,
 }
 
 impl Socket {
@@ -59,7 +60,7 @@ impl Socket {
         let stream = Counted { stream, reads: 0 };
         let (stream, _response) =
             tokio_tungstenite::client_async_with_config(url.as_str(), stream, Some(config)).await?;
-        Ok(Self { stream, unflushed: false })
+        Ok(Self { stream, unflushed: false, written: 0 })
     }
 
     /// How often the system has handed over bytes. While it stays the same, all that arrives was
@@ -74,8 +75,14 @@ impl Socket {
         self.unflushed
     }
 
+    /// How many text messages have been queued so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Queues a text message.
     pub(super) fn write(&mut self, text: String) -> Result<(), Error> {
+        self.written += 1;
         self.put(Message::Text(text.into()))
     }
 
@@ -89,6 +96,11 @@ impl Socket {
         let frame =
             CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
         self.put(Message::Close(Some(frame)))
+    }
+
+    /// The answer to the peer's close frame, which is queued by itself, is to be flushed.
+    pub(super) fn answers_close(&mut self) {
+        self.unflushed = true;
     }
 
     fn put(&mut self, message: Message) -> Result<(), Error> {

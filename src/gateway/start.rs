@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Gateway, Inner};
-use crate::config::{Config, ConfigError, ExchangeConfig};
+use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, Role};
 use crate::environment::Environment;
 use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, SymbolTable};
@@ -27,6 +27,8 @@ use crate::types::{ExchangeName, Instrument};
 const LIST_ATTEMPTS: u32 = 3;
 /// The wait after a failed attempt; it doubles.
 const LIST_RETRY: Duration = Duration::from_millis(500);
+/// An exchange may take this long to answer, however often cancels are repeated.
+const ANSWER_LIMIT_MIN: Duration = Duration::from_secs(1);
 /// What connections may take to close after a failed start.
 const UNDO_LIMIT: Duration = Duration::from_secs(3);
 
@@ -149,7 +151,8 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
         }));
-        let parts = launch(&exchange, desk, &root, &router, &environment, &mut random);
+        let limit = answer_limit(&config.shutdown);
+        let parts = launch(&exchange, desk, &root, &router, &environment, limit, &mut random);
         exchanges.push(Arc::new(parts));
     }
     let started = all_live(&exchanges, &config).await;
@@ -188,6 +191,13 @@ fn patience(config: &Config, adapter: &dyn Adapter) -> Patience {
         in_flight: adapter.longest_order_flight(),
         closed_kept: config.orders.closed_kept,
     }
+}
+
+/// Two rounds of cancels without any answer mean that the connection is dead; a fresh one must
+/// still have its share of the phase.
+fn answer_limit(shutdown: &ShutdownConfig) -> Duration {
+    let rounds = (shutdown.cancel_retry * 2).max(ANSWER_LIMIT_MIN);
+    rounds.min(shutdown.cancel_pending * 3 / 4)
 }
 
 async fn prepare(
@@ -241,6 +251,7 @@ fn launch(
     root: &Scope,
     router: &Arc<Router>,
     environment: &Environment,
+    answer_limit: Duration,
     random: &mut fastrand::Rng,
 ) -> ExchangeParts {
     let name = prepared.config.name;
@@ -259,6 +270,7 @@ fn launch(
     });
 
     let feed = scope.child("feed", Phase::SaveState);
+    let hurry = scope.child("hurry", Phase::StopNewOrders);
     let mut roles = vec![Role::Market { router: Arc::clone(router), feed }];
     if prepared.config.trading {
         roles.push(Role::Trading { desk: Arc::clone(&desk) });
@@ -276,6 +288,8 @@ fn launch(
             connector: Arc::clone(&prepared.connector),
             clock: Arc::clone(&environment.clock),
             scope: scope.clone(),
+            hurry: hurry.clone(),
+            answer_limit,
             cut: cut.clone(),
             role,
             record,
