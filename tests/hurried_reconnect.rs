@@ -13,7 +13,7 @@ use common::{
     until, within,
 };
 use exchange_gateway::shutdown::{OrderFate, Outcome, PhaseEnd, ShutdownReport};
-use exchange_gateway::types::ClientOrderId;
+use exchange_gateway::types::{ClientOrderId, Order};
 use exchange_gateway::{
     ByteStream, Connecting, ConnectionStatus, Connector, Environment, Gateway, Phase,
     SystemConnector,
@@ -50,10 +50,9 @@ impl Connector for Troubled {
         let is_trading = url.scheme() == "ws" && !url.path().starts_with("/stream");
         let one_less = |left: u32| left.checked_sub(1);
         let panics = &self.trouble.panics;
-        if is_trading && panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
-        {
-            panic!("the network card is on fire");
-        }
+        let burns = is_trading
+            && panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        assert!(!burns, "the network card is on fire");
         self.inner.connect(url)
     }
 }
@@ -133,7 +132,7 @@ async fn a_shutdown_cuts_the_wait_for_the_next_attempt_short() {
     let gateway = gateway.expect("the gateway starts");
     let mut ids = Vec::new();
     for exchange in BOTH {
-        ids.extend(rest(&gateway, exchange, 3).await.iter().map(|order| order.id()));
+        ids.extend(rest(&gateway, exchange, 3).await.iter().map(Order::id));
     }
     trouble.http_port.store(knows_no_key().await, Ordering::Relaxed);
     for exchange in BOTH {
@@ -202,7 +201,7 @@ async fn half_open(action: FaultAction) {
     let gateway = bench.gateway().await;
     let mut ids = Vec::new();
     for exchange in BOTH {
-        ids.extend(rest(&gateway, exchange, 3).await.iter().map(|order| order.id()));
+        ids.extend(rest(&gateway, exchange, 3).await.iter().map(Order::id));
         let trading = bench.venue(exchange).ledger().connections;
         let trading = trading.iter().find(|c| c.kind == ConnectionKind::Trading);
         let target = Target::ConnectionId(trading.expect("it is connected").id);

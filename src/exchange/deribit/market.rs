@@ -84,7 +84,7 @@ impl DeribitMarket {
             return Ok(());
         };
         match &asked {
-            Asked::Test => out.event(SessionEvent::Heartbeat),
+            Asked::Test => out.event(SessionEvent::Pong),
             Asked::Heartbeat | Asked::Unsubscribe(_) => {
                 out.event(SessionEvent::Acknowledged { request: asked.describe() });
             }

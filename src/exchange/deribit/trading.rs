@@ -208,7 +208,7 @@ impl DeribitTrading {
                 out.event(SessionEvent::Ready);
                 return read;
             }
-            Some(Request::Test) => out.event(SessionEvent::Heartbeat),
+            Some(Request::Test) => out.event(SessionEvent::Pong),
             Some(Request::Place(about)) => return self.placed(envelope, Some(about), out),
             Some(Request::Cancel(about)) => return self.canceled(envelope, about, out),
             Some(Request::Query(about)) => return self.told(envelope, about, out),
@@ -317,7 +317,7 @@ impl DeribitTrading {
                     return read_list(result, request_id.as_ref(), &self.symbols, out);
                 }
                 if object.version.is_present() {
-                    out.event(SessionEvent::Heartbeat);
+                    out.event(SessionEvent::Pong);
                     return Ok(());
                 }
                 if object.access_token.is_present() {

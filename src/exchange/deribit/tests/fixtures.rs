@@ -51,7 +51,7 @@ fn two_trades_of_one_message_are_two_ticks_in_order() {
 fn the_other_messages_of_a_market_connection_are_what_they_are() {
     let cases = [
         ("subscribe_response", acknowledged("subscribe 2 channels")),
-        ("public_test_response", SessionEvent::Heartbeat),
+        ("public_test_response", SessionEvent::Pong),
         ("ticker_100ms", ignored("channel ticker.BTC-PERPETUAL.100ms")),
         ("book_snapshot", ignored("channel book.BTC-PERPETUAL.100ms")),
         ("book_change", ignored("channel book.BTC-PERPETUAL.100ms")),
@@ -77,7 +77,7 @@ fn the_messages_of_a_trading_connection_are_what_they_are() {
         ("auth_response", acknowledged("public/auth")),
         ("subscribe_response", acknowledged("subscribe 2 channels")),
         ("cancel_all_response", acknowledged("request 47")),
-        ("public_test_response", SessionEvent::Heartbeat),
+        ("public_test_response", SessionEvent::Pong),
         ("user_portfolio", ignored("channel user.portfolio.any")),
         ("quote", ignored("channel quote.BTC-PERPETUAL")),
         ("trades_100ms", ignored("channel trades.BTC-PERPETUAL.100ms")),

@@ -126,7 +126,7 @@ fn a_probe_is_a_test_whose_answer_is_a_sign_of_life() {
     let request = only(&out);
     assert_eq!(request["method"], "public/test");
     let text = answer(&request["id"], r#"{"version":"1.2.26"}"#);
-    assert_eq!(told(&mut *session, &text), [SessionEvent::Heartbeat]);
+    assert_eq!(told(&mut *session, &text), [SessionEvent::Pong]);
     let heartbeat = r#"{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}"#;
     assert_eq!(told(&mut *session, heartbeat), [SessionEvent::Heartbeat]);
 }
