@@ -146,7 +146,7 @@ fn acknowledged(message: &Message<'_>) -> Result<SessionEvent, DecodeError> {
         Shape::Object => {
             let result: ResultObject<'_> = message.result.read("result")?;
             if result.version.is_present() {
-                return Ok(SessionEvent::Heartbeat);
+                return Ok(SessionEvent::Pong);
             }
         }
         Shape::ListOfObjects | Shape::Other => {}
