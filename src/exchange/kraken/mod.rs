@@ -11,6 +11,7 @@ mod market;
 mod messages;
 mod orders;
 mod query;
+mod questions;
 mod reports;
 mod requests;
 mod sign;

@@ -5,20 +5,20 @@
 //! <https://docs.kraken.com/api/docs/rest-api/get-closed-orders>.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::{HttpRequest, HttpResponse, OrderNews};
+use crate::exchange::{HttpRequest, OrderNews};
 use crate::types::{ClientOrderId, ExchangeOrderId, Instrument, Order, Quantity, Timestamp};
 
-use super::messages::{exact, http_result, read, shorten};
+use super::messages::{exact, read, shorten};
 use super::reports::order_status;
 use super::sign::Account;
 
-/// Requests that overtake each other on the way spoil one another's nonce; asking again is safe.
-const MAX_NONCE_RETRIES: u8 = 3;
+/// The most orders that one request may name, see `get-orders-info`.
+pub(super) const MAX_NAMED: usize = 50;
 
 /// A question about one order, and how far it has got.
 #[derive(Debug, Clone, Copy)]
@@ -26,25 +26,29 @@ pub(super) struct Question {
     pub(super) client_id: ClientOrderId,
     pub(super) exchange_id: Option<ExchangeOrderId>,
     pub(super) instrument: Instrument,
-    place: Place,
-    nonce_retries: u8,
+    pub(super) place: Place,
+    /// How many questions may share a request with it, itself included.
+    pub(super) together: usize,
+    pub(super) nonce_retries: u8,
 }
 
-/// Where the order is looked for.
+/// Where an order is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     ByExchangeId,
     OpenOrders,
     ClosedOrders,
 }
 
-/// What an answer means for the question.
-#[derive(Debug, PartialEq, Eq)]
+/// What an answer means for one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The question is settled.
     Settled(OrderNews, Option<ExchangeOrderId>),
-    /// It must be asked again, as the question now says.
-    AskAgain,
+    /// The order was not in the answer, which was whole.
+    Absent,
+    /// The order was not in the answer, which was one page of several.
+    NotOnThisPage,
 }
 
 /// An order in an answer. The HTTP API writes numbers as strings.
@@ -69,96 +73,122 @@ struct OrderList<'a> {
     open: Option<Orders<'a>>,
     #[serde(borrow, default)]
     closed: Option<Orders<'a>>,
+    /// How many closed orders there are on all pages.
+    #[serde(default)]
+    count: Option<u64>,
 }
 
 impl Question {
     /// A question by the exchange's id if it is known, else by the client id.
     pub(super) fn new(order: &Order) -> Self {
         let exchange_id = order.exchange_id;
-        let place = if exchange_id.is_some() { Place::ByExchangeId } else { Place::OpenOrders };
+        let (place, together) = match exchange_id {
+            Some(_) => (Place::ByExchangeId, MAX_NAMED),
+            None => (Place::OpenOrders, usize::MAX),
+        };
         Self {
             client_id: order.client_id,
             exchange_id,
             instrument: order.instrument(),
             place,
+            together,
             nonce_retries: 0,
         }
     }
 
-    /// The request that asks it, or why nothing can be signed.
-    pub(super) fn request(
-        &self,
-        account: &Account,
-        now: Timestamp,
-    ) -> Result<HttpRequest, &'static str> {
-        let by_client_id = [("cl_ord_id", self.client_id.as_str())];
-        match (self.place, &self.exchange_id) {
-            (Place::ByExchangeId, Some(id)) => {
-                account.request("/0/private/QueryOrders", &[("txid", id.as_str())], now)
-            }
-            (Place::ClosedOrders, _) => {
-                account.request("/0/private/ClosedOrders", &by_client_id, now)
-            }
-            _ => account.request("/0/private/OpenOrders", &by_client_id, now),
-        }
-    }
-
-    /// Reads the answer.
-    pub(super) fn answered(&mut self, response: &HttpResponse) -> Verdict {
-        match http_result(response) {
-            Ok(result) => self.look(result).unwrap_or_else(|reason| self.failed(reason)),
-            Err(error) if error.starts_with("EAPI:Invalid nonce") => {
-                self.nonce_retries += 1;
-                if self.nonce_retries > MAX_NONCE_RETRIES {
-                    return self.failed(error);
-                }
-                Verdict::AskAgain
-            }
-            Err(error) if is_unknown_order(&error) => self.not_found(),
-            Err(error) => self.failed(error),
-        }
-    }
-
-    fn look(&mut self, result: &RawValue) -> Result<Verdict, String> {
-        let words = |error: crate::exchange::DecodeError| error.to_string();
-        let orders: Orders<'_> = if self.place == Place::ByExchangeId {
-            read(result, "result").map_err(words)?
-        } else {
-            let list: OrderList<'_> = read(result, "result").map_err(words)?;
-            let (orders, key) = match self.place {
-                Place::OpenOrders => (list.open, "open"),
-                _ => (list.closed, "closed"),
-            };
-            orders.ok_or_else(|| format!("`result.{key}`: missing"))?
-        };
-        for (id, raw) in orders {
-            let order: HttpOrder<'_> = read(raw, &id).map_err(words)?;
-            let exchange_id = ExchangeOrderId::new(&id).ok();
-            // The filter is not relied upon: a list of everything must not settle the question.
-            let is_same = order.cl_ord_id.as_deref() == Some(self.client_id.as_str())
-                || (exchange_id.is_some() && exchange_id == self.exchange_id);
-            if is_same {
-                return Ok(Verdict::Settled(stands(&order)?, exchange_id));
-            }
-        }
-        Ok(self.not_found())
-    }
-
-    /// Not here: an order that is not open may have ended.
-    fn not_found(&mut self) -> Verdict {
-        if self.place == Place::OpenOrders {
-            self.place = Place::ClosedOrders;
-            return Verdict::AskAgain;
-        }
-        Verdict::Settled(OrderNews::NotFound, self.exchange_id)
-    }
-
-    fn failed(&self, reason: String) -> Verdict {
+    /// The question fails for this reason.
+    pub(super) fn failed(&self, reason: &str) -> Verdict {
+        let reason = reason.to_owned();
         Verdict::Settled(OrderNews::QueryFailed { reason }, self.exchange_id)
     }
 }
 
-fn is_unknown_order(error: &str) -> bool {
+/// The request that asks all of `questions` at `place`, or why nothing can be signed. A list is
+/// filtered where only one order is looked for.
+pub(super) fn request(
+    place: Place,
+    questions: &[Question],
+    account: &Account,
+    now: Timestamp,
+) -> Result<HttpRequest, &'static str> {
+    let path = match place {
+        Place::ByExchangeId => {
+            let ids: Vec<_> =
+                questions.iter().filter_map(|question| question.exchange_id).collect();
+            let ids: Vec<_> = ids.iter().map(ExchangeOrderId::as_str).collect();
+            let fields = [("txid", ids.join(","))];
+            let fields = fields.each_ref().map(|(key, value)| (*key, value.as_str()));
+            return account.request("/0/private/QueryOrders", &fields, now);
+        }
+        Place::OpenOrders => "/0/private/OpenOrders",
+        Place::ClosedOrders => "/0/private/ClosedOrders",
+    };
+    match questions {
+        [one] => account.request(path, &[("cl_ord_id", one.client_id.as_str())], now),
+        _ => account.request(path, &[], now),
+    }
+}
+
+/// What the answer says to each of the questions, in their order.
+pub(super) fn verdicts(
+    place: Place,
+    questions: &[Question],
+    result: &RawValue,
+) -> Result<Vec<Verdict>, String> {
+    let words = |error: crate::exchange::DecodeError| error.to_string();
+    let mut is_whole = true;
+    let orders: Orders<'_> = if place == Place::ByExchangeId {
+        read(result, "result").map_err(words)?
+    } else {
+        let list: OrderList<'_> = read(result, "result").map_err(words)?;
+        let (orders, key) = match place {
+            Place::OpenOrders => (list.open, "open"),
+            _ => (list.closed, "closed"),
+        };
+        let orders = orders.ok_or_else(|| format!("`result.{key}`: missing"))?;
+        if place == Place::ClosedOrders && questions.len() > 1 {
+            is_whole = list.count.is_some_and(|count| count <= orders.len() as u64);
+        }
+        orders
+    };
+    let by_client_id: HashMap<_, _> =
+        questions.iter().enumerate().map(|(at, asked)| (asked.client_id, at)).collect();
+    let by_exchange_id: HashMap<_, _> = questions
+        .iter()
+        .enumerate()
+        .filter_map(|(at, asked)| asked.exchange_id.map(|id| (id, at)))
+        .collect();
+    let mut found: Vec<Option<Verdict>> = vec![None; questions.len()];
+    let mut fault = None;
+    for (id, raw) in orders {
+        let exchange_id = ExchangeOrderId::new(&id).ok();
+        let by_id = exchange_id.and_then(|id| by_exchange_id.get(&id).copied());
+        let order: Result<HttpOrder<'_>, String> = read(raw, &id).map_err(words);
+        // The filter is not relied upon: a list of everything must not settle a question.
+        let by_name = order.as_ref().ok().and_then(|order| {
+            let name = ClientOrderId::new(order.cl_ord_id.as_deref()?).ok()?;
+            by_client_id.get(&name).copied()
+        });
+        let stands = order.and_then(|order| stands(&order));
+        match (by_id.or(by_name), stands) {
+            (Some(at), Ok(news)) => found[at] = Some(Verdict::Settled(news, exchange_id)),
+            (Some(at), Err(reason)) => found[at] = Some(questions[at].failed(&reason)),
+            // It may be one that was asked for, whose name could not be read.
+            (None, Err(reason)) => fault = Some(reason),
+            (None, Ok(_)) => {}
+        }
+    }
+    let missing = |asked: &Question| match &fault {
+        Some(reason) => asked.failed(reason),
+        None if is_whole => Verdict::Absent,
+        None => Verdict::NotOnThisPage,
+    };
+    let verdicts = found.into_iter().zip(questions);
+    Ok(verdicts.map(|(found, asked)| found.unwrap_or_else(|| missing(asked))).collect())
+}
+
+/// Whether the exchange says that it knows no such order, or not all of those named.
+pub(super) fn is_unknown_order(error: &str) -> bool {
     error.starts_with("EOrder:Unknown order") || error.starts_with("EQuery:Unknown order")
 }
 
@@ -170,99 +200,5 @@ fn stands(order: &HttpOrder<'_>) -> Result<OrderNews, String> {
     match order_status(&order.status, cumulative, reason.as_deref()) {
         Some(status) => Ok(OrderNews::Status { status, cumulative, reason }),
         None => Err(shorten(&format!("`status`: `{}` is unknown", order.status))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::order;
-    use super::*;
-    use crate::types::OrderStatus;
-
-    fn answer(body: &str) -> HttpResponse {
-        HttpResponse { status: 200, body: body.into() }
-    }
-
-    fn by_exchange_id() -> Question {
-        let exchange_id = Some("OA".parse().unwrap());
-        Question::new(&Order { exchange_id, ..order() })
-    }
-
-    fn news(verdict: Verdict) -> OrderNews {
-        match verdict {
-            Verdict::Settled(news, _) => news,
-            Verdict::AskAgain => panic!("not settled"),
-        }
-    }
-
-    #[test]
-    fn every_status_is_what_it_means_for_the_order() {
-        use OrderStatus::{Canceled, Expired, Filled, Open, PartiallyFilled, Rejected};
-        let cases = [
-            ("pending", "0.00000000", "null", Open),
-            ("open", "0.00000000", "null", Open),
-            ("open", "0.5", "null", PartiallyFilled),
-            ("closed", "1.00000000", "null", Filled),
-            ("canceled", "0.5", "\"User requested\"", Canceled),
-            ("canceled", "0.0", "\"Post only order\"", Rejected),
-            ("canceled", "0.5", "\"Post only order\"", Canceled),
-            ("expired", "0", "null", Expired),
-        ];
-        for (name, filled, reason, expected) in cases {
-            let body = format!(
-                r#"{{"error":[],"result":{{"OA":{{"status":"{name}","vol_exec":"{filled}","reason":{reason}}}}}}}"#
-            );
-            let OrderNews::Status { status, cumulative, .. } =
-                news(by_exchange_id().answered(&answer(&body)))
-            else {
-                panic!("{body}");
-            };
-            assert_eq!((status, cumulative), (expected, Some(filled.parse().unwrap())), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_list_is_searched_for_the_client_id_even_if_it_is_not_filtered() {
-        let body = r#"{"error":[],"result":{"open":{
-            "OX":{"status":"open","vol_exec":"9","cl_ord_id":null},
-            "OB":{"status":"open","vol_exec":"0","cl_ord_id":"gw1"}}}}"#;
-        let mut question = Question::new(&order());
-        let Verdict::Settled(OrderNews::Status { status, .. }, id) =
-            question.answered(&answer(body))
-        else {
-            panic!("not found")
-        };
-        assert_eq!((status, id.unwrap().as_str()), (OrderStatus::Open, "OB"));
-    }
-
-    #[test]
-    fn only_the_exchange_says_that_there_is_no_such_order() {
-        let unknown = r#"{"error":["EOrder:Unknown order"]}"#;
-        assert_eq!(news(by_exchange_id().answered(&answer(unknown))), OrderNews::NotFound);
-        let failed = [
-            r#"{"error":["EAPI:Rate limit exceeded"]}"#,
-            r#"{"error":["EOrder:Invalid order"]}"#,
-            r#"{"error":[],"result":{"OA":{"status":"asleep","vol_exec":"0"}}}"#,
-            r#"{"error":[],"result":{"OA":{"status":"open","vol_exec":"much"}}}"#,
-            r#"{"error":[]}"#,
-            "<html>",
-        ];
-        for body in failed {
-            let news = news(by_exchange_id().answered(&answer(body)));
-            assert!(matches!(news, OrderNews::QueryFailed { .. }), "{body}: {news:?}");
-        }
-        let no_list = answer(r#"{"error":[],"result":{}}"#);
-        let news = news(Question::new(&order()).answered(&no_list));
-        assert!(matches!(news, OrderNews::QueryFailed { .. }), "{news:?}");
-    }
-
-    #[test]
-    fn a_spoilt_nonce_is_tried_again_three_times() {
-        let mut question = by_exchange_id();
-        let spoilt = answer(r#"{"error":["EAPI:Invalid nonce"]}"#);
-        for _ in 0..3 {
-            assert_eq!(question.answered(&spoilt), Verdict::AskAgain);
-        }
-        assert!(matches!(news(question.answered(&spoilt)), OrderNews::QueryFailed { .. }));
     }
 }

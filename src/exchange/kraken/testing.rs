@@ -10,6 +10,7 @@ use crate::types::{
     Timestamp,
 };
 
+use super::sign::Account;
 use super::{Kraken, production};
 
 /// A moment that no test depends on.
@@ -35,6 +36,12 @@ pub(super) fn adapter(secret: &str) -> Kraken {
         Some(Credentials { api_key: Secret::new("key"), api_secret: Secret::new(secret) });
     let exchange = ExchangeName::new("kraken").unwrap();
     Kraken::new(AdapterSetup { exchange, endpoints: production(), credentials })
+}
+
+/// An account with this secret, as the sessions of an adapter share it.
+pub(super) fn account(secret: &str) -> Account {
+    let credentials = Credentials { api_key: Secret::new("key"), api_secret: Secret::new(secret) };
+    Account::new(production().http, Some(&credentials))
 }
 
 /// A limit order to buy 0.01 BTC at 30000.5, client id `gw1`.

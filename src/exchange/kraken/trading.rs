@@ -11,13 +11,13 @@ use crate::exchange::{
     DecodeError, HttpFailure, HttpRequest, HttpResponse, OrderEvent, OrderNews, Outbox, Refusal,
     Session, SessionEvent, SymbolTable, TradingSession,
 };
-use crate::types::{ExchangeOrderId, Order, Timestamp};
+use crate::types::{Order, Timestamp};
 
 use super::messages::{
     Envelope, Outcome, Subscription, http_result, is_permanent, read, shorten, trading_restriction,
 };
 use super::orders::{About, Sent, add_order, cancel_order, json, order_event};
-use super::query::{Question, Verdict};
+use super::questions::Questions;
 use super::reports::read_reports;
 use super::requests::Requests;
 use super::sign::Account;
@@ -31,7 +31,7 @@ pub(super) struct KrakenTrading {
     account: Arc<Account>,
     token: Option<String>,
     requests: Requests<Sent>,
-    questions: Requests<Question>,
+    questions: Questions,
     next_sequence: Option<u64>,
     subscribed: bool,
     listed: bool,
@@ -52,7 +52,7 @@ impl KrakenTrading {
             account,
             token: None,
             requests: Requests::default(),
-            questions: Requests::default(),
+            questions: Questions::default(),
             next_sequence: None,
             subscribed: false,
             listed: false,
@@ -184,21 +184,6 @@ impl KrakenTrading {
         }
         Ok(())
     }
-
-    fn ask(&mut self, question: Question, now: Timestamp, out: &mut Outbox) {
-        match question.request(&self.account, now) {
-            Ok(request) => {
-                let tag = self.questions.add(question);
-                out.requests.push((tag, request));
-            }
-            Err(reason) => settle(
-                &question,
-                OrderNews::QueryFailed { reason: reason.into() },
-                question.exchange_id,
-                out,
-            ),
-        }
-    }
 }
 
 impl Session for KrakenTrading {
@@ -269,18 +254,7 @@ impl Session for KrakenTrading {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let Some(mut question) = self.questions.take(tag) else { return };
-        let verdict = match answer {
-            Ok(response) => question.answered(&response),
-            Err(failure) => {
-                let reason = failure.to_string();
-                Verdict::Settled(OrderNews::QueryFailed { reason }, question.exchange_id)
-            }
-        };
-        match verdict {
-            Verdict::Settled(news, exchange_id) => settle(&question, news, exchange_id, out),
-            Verdict::AskAgain => self.ask(question, now, out),
-        }
+        self.questions.answered(tag, answer, &self.account, now, out);
     }
 
     fn ping(&mut self, _now: Timestamp, out: &mut Outbox) {
@@ -313,7 +287,7 @@ impl TradingSession for KrakenTrading {
     }
 
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
-        self.ask(Question::new(order), now, out);
+        self.questions.add(order, &self.account, now, out);
     }
 }
 
@@ -326,28 +300,12 @@ fn is_only_fills(events: &[SessionEvent]) -> bool {
     !events.is_empty() && events.iter().all(is_fill)
 }
 
-fn settle(
-    question: &Question,
-    news: OrderNews,
-    exchange_id: Option<ExchangeOrderId>,
-    out: &mut Outbox,
-) {
-    out.order(OrderEvent {
-        client_id: Some(question.client_id),
-        exchange_id: exchange_id.or(question.exchange_id),
-        instrument: Some(question.instrument),
-        request_id: None,
-        exchange_time: None,
-        news,
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{NOW, adapter, order, symbols, told};
     use super::*;
     use crate::exchange::{Adapter, OrderNews};
-    use crate::types::{ClientOrderId, OrderStatus, Quantity};
+    use crate::types::{ClientOrderId, OrderStatus};
 
     const SUBSCRIBED: &str = r#"{"method":"subscribe","req_id":1,"result":{"channel":"executions","maxratecount":125,"warnings":["old"]},"success":true}"#;
     const EMPTY_SNAPSHOT: &str =
@@ -688,38 +646,5 @@ mod tests {
         out.clear();
         session.answered(tag, Ok(nothing_closed), NOW, &mut out);
         assert!(out.events.is_empty() && out.requests.is_empty(), "{out:?}");
-    }
-
-    #[test]
-    fn a_question_by_the_exchange_id_is_one_request_and_a_dead_network_fails_it() {
-        let mut session = ready();
-        let mut known = order();
-        known.exchange_id = Some("OA".parse().unwrap());
-        let mut out = Outbox::default();
-        session.query(&known, NOW, &mut out);
-        session.query(&known, NOW, &mut out);
-        let (tag, request) = out.requests.remove(0);
-        assert_eq!(request.url.path(), "/0/private/QueryOrders");
-        assert!(request.body.ends_with("&txid=OA"), "{}", request.body);
-        let found = answer(
-            r#"{"error":[],"result":{"OA":{"status":"open","vol":"1.0","vol_exec":"0.25","cl_ord_id":"gw1"}}}"#,
-        );
-        session.answered(tag, Ok(found), NOW, &mut out);
-        let (tag, _) = out.requests.remove(0);
-        let failure = HttpFailure::Timeout { host: "h".into(), limit_ms: 5 };
-        session.answered(tag, Err(failure), NOW, &mut out);
-        let news: Vec<_> = out
-            .events
-            .iter()
-            .map(|event| match event {
-                SessionEvent::Order(event) => event.news.clone(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        let cumulative = Some("0.25".parse::<Quantity>().unwrap());
-        let status = OrderStatus::PartiallyFilled;
-        assert_eq!(news[0], OrderNews::Status { status, cumulative, reason: None });
-        let reason = "no answer from h within 5 ms".into();
-        assert_eq!(news[1], OrderNews::QueryFailed { reason });
     }
 }
