@@ -27,7 +27,7 @@ use crate::exchange::{
 use crate::net;
 use crate::orders::{Command, Permit};
 use crate::report::Stage;
-use crate::types::Timestamp;
+use crate::types::{Order, Timestamp};
 
 /// Frames handled before the other things that wait are looked at.
 const BURST: usize = 128;
@@ -482,7 +482,11 @@ impl<'a> Live<'a> {
         else {
             return Ok(false);
         };
-        let mut cancels = false;
+        let batch_limit = session.cancel_batch_limit();
+        // Cancels that stand together in the queue share a message where the exchange has one for
+        // several. Nothing waits for company: what is there is written with this batch.
+        let mut cancels: Vec<Order> = Vec::new();
+        let mut cancelled = false;
         let mut more = true;
         for _ in 0..BATCH {
             if self.pacer.ready_at(now) > now {
@@ -496,12 +500,21 @@ impl<'a> Live<'a> {
             let wall = self.driver.clock.now();
             match command {
                 Command::Submit(_, permit) => {
+                    // A cancel stays ahead of the orders that were queued behind it.
+                    if !cancels.is_empty() {
+                        session.cancel_batch(&cancels, wall, &mut self.out);
+                        cancels.clear();
+                    }
                     self.permits.push(permit);
                     session.submit(&order, wall, &mut self.out);
                 }
                 Command::Cancel(_) => {
-                    cancels = true;
-                    session.cancel(&order, wall, &mut self.out);
+                    cancelled = true;
+                    cancels.push(order);
+                    if cancels.len() >= batch_limit {
+                        session.cancel_batch(&cancels, wall, &mut self.out);
+                        cancels.clear();
+                    }
                 }
                 Command::Query(_) => session.query(&order, wall, &mut self.out),
             }
@@ -510,8 +523,15 @@ impl<'a> Live<'a> {
                 self.socket.write(text).map_err(|error| broken(&error))?;
             }
         }
+        if !cancels.is_empty() {
+            session.cancel_batch(&cancels, self.driver.clock.now(), &mut self.out);
+            for text in self.out.messages.drain(..) {
+                self.pacer.count(now);
+                self.socket.write(text).map_err(|error| broken(&error))?;
+            }
+        }
         self.waiting_requests.extend(self.out.requests.drain(..));
-        if cancels {
+        if cancelled {
             desk.written();
         }
         self.process_outbox();

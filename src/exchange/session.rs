@@ -75,14 +75,28 @@ pub trait MarketSession: Session {
 
 /// Orders: writes commands, correlates answers with them, and follows the private stream.
 ///
-/// Each command writes exactly one message or request (`out`), so that the caller knows what is on
-/// the wire. The session remembers which request belongs to which order until the answer comes.
+/// New orders and cancels are written at once (`out`), so that the caller knows what is on the
+/// wire; a question may have to wait for the answer to another. The session remembers which request
+/// belongs to which order until the answer comes.
 pub trait TradingSession: Session {
     /// Writes a new order.
     fn submit(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
 
     /// Writes a cancel, by client id or exchange id.
     fn cancel(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
+
+    /// The most orders that one message can cancel: 1 where the exchange has no such message.
+    fn cancel_batch_limit(&self) -> usize {
+        1
+    }
+
+    /// Writes the cancels of several orders in as few messages as the exchange allows; each gets
+    /// its own `CancelAcknowledged` or `CancelRejected`.
+    fn cancel_batch(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            self.cancel(order, now, out);
+        }
+    }
 
     /// Asks how an order stands; `Status`, `NotFound` or `QueryFailed` follows.
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);

@@ -1,21 +1,37 @@
 //! Order requests and the answers to them.
 //!
 //! Sources: <https://docs.kraken.com/api/docs/websocket-v2/add_order>,
-//! <https://docs.kraken.com/api/docs/websocket-v2/cancel_order>.
+//! <https://docs.kraken.com/api/docs/websocket-v2/cancel_order>,
+//! <https://docs.kraken.com/api/docs/websocket-v2/batch_cancel>.
 
-use crate::exchange::{DecodeError, OrderEvent, OrderNews};
+use serde::Deserialize;
+
+use crate::exchange::{DecodeError, OrderEvent, OrderNews, Outbox};
 use crate::types::{ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce};
 
 use super::messages::{
     Envelope, OrderResult, Outcome, is_outcome_unknown, is_passing, read, shorten, timestamp,
 };
 
+/// The least and the most orders of one batch of cancels.
+/// Source: <https://docs.kraken.com/api/docs/websocket-v2/batch_cancel>.
+pub(super) const MIN_BATCH: usize = 2;
+pub(super) const MAX_BATCH: usize = 50;
+
+/// How many orders a batch cancelled.
+#[derive(Debug, Default, Deserialize)]
+struct Cancelled {
+    #[serde(default)]
+    count: Option<u64>,
+}
+
 /// What a request on the socket is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Sent {
     Subscribe,
     Submit(About),
     Cancel(About),
+    CancelBatch(Vec<About>),
 }
 
 /// The order that a request is about.
@@ -42,12 +58,14 @@ impl Sent {
             Self::Subscribe => "subscribe",
             Self::Submit(_) => "add_order",
             Self::Cancel(_) => "cancel_order",
+            Self::CancelBatch(_) => "batch_cancel",
         }
     }
 
+    /// The one order that it is about.
     pub(super) fn about(&self) -> Option<About> {
         match self {
-            Self::Subscribe => None,
+            Self::Subscribe | Self::CancelBatch(_) => None,
             Self::Submit(about) | Self::Cancel(about) => Some(*about),
         }
     }
@@ -85,6 +103,61 @@ pub(super) fn cancel_order(order: &Order, token: &str, number: u64) -> String {
         json(order.client_id.as_str()),
         json(token),
     )
+}
+
+/// The request to cancel several orders, which names them by the exchange's ids and passes over a
+/// full rate counter. It takes [`MIN_BATCH`] to [`MAX_BATCH`] orders.
+pub(super) fn batch_cancel(ids: &[ExchangeOrderId], token: &str, number: u64) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| json(id.as_str())).collect();
+    format!(
+        r#"{{"method":"batch_cancel","params":{{"orders":[{}],"token":{}}},"req_id":{number}}}"#,
+        ids.join(","),
+        json(token),
+    )
+}
+
+/// What the response to a batch of cancels says of each of its orders; `false` if it cancelled
+/// fewer than it named. It does not say which, so that then each has to be asked about; and as with
+/// a single cancel, its report is what ends an order.
+pub(super) fn batch_events(
+    envelope: &Envelope<'_>,
+    outcome: Outcome<'_>,
+    batch: &[About],
+    out: &mut Outbox,
+) -> Result<bool, DecodeError> {
+    let mut is_whole = true;
+    let news = match outcome {
+        Outcome::Done(result) => {
+            let named: Cancelled = match result {
+                Some(result) => read(result, "result")?,
+                None => Cancelled::default(),
+            };
+            match named.count {
+                Some(count) if count < batch.len() as u64 => {
+                    is_whole = false;
+                    let reason = format!("only {count} of {} orders were cancelled", batch.len());
+                    OrderNews::CancelRejected { code: None, reason, retry: false }
+                }
+                _ => OrderNews::CancelAcknowledged,
+            }
+        }
+        Outcome::Failed(error) => {
+            let reason = shorten(error);
+            OrderNews::CancelRejected { code: None, retry: is_passing(error), reason }
+        }
+    };
+    let exchange_time = timestamp(envelope.time_out.as_deref(), "time_out")?;
+    for about in batch {
+        out.order(OrderEvent {
+            client_id: Some(about.client_id),
+            exchange_id: about.exchange_id,
+            instrument: Some(about.instrument),
+            request_id: envelope.request_id(),
+            exchange_time,
+            news: news.clone(),
+        });
+    }
+    Ok(is_whole)
 }
 
 /// What the response to an order request says of its order.

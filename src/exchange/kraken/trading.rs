@@ -3,6 +3,7 @@
 //! A refused request names no order, so each request is remembered by its number until its answer
 //! comes. An acknowledged cancel has only been queued: the order ends with its report.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -11,16 +12,22 @@ use crate::exchange::{
     DecodeError, HttpFailure, HttpRequest, HttpResponse, OrderEvent, OrderNews, Outbox, Refusal,
     Session, SessionEvent, SymbolTable, TradingSession,
 };
-use crate::types::{Order, Timestamp};
+use crate::types::{ExchangeOrderId, Order, Timestamp};
 
 use super::messages::{
     Envelope, Outcome, Subscription, http_result, is_permanent, read, shorten, trading_restriction,
 };
-use super::orders::{About, Sent, add_order, cancel_order, json, order_event};
+use super::orders::{
+    About, MAX_BATCH, MIN_BATCH, Sent, add_order, batch_cancel, batch_events, cancel_order, json,
+    order_event,
+};
 use super::questions::Questions;
 use super::reports::read_reports;
 use super::requests::Requests;
 use super::sign::Account;
+
+/// Beyond this many orders that batches left they are forgotten, and join batches again.
+const MAX_ALONE: usize = 4096;
 
 const TOKEN_PATH: &str = "/0/private/GetWebSocketsToken";
 
@@ -32,6 +39,10 @@ pub(super) struct KrakenTrading {
     token: Option<String>,
     requests: Requests<Sent>,
     questions: Questions,
+    /// Orders of batches that were not cancelled whole. The next cancel of each is single, so that
+    /// the exchange says what is wrong with it; one that is refused for a full rate counter may
+    /// join a batch again.
+    alone: HashSet<ExchangeOrderId>,
     next_sequence: Option<u64>,
     subscribed: bool,
     listed: bool,
@@ -53,6 +64,7 @@ impl KrakenTrading {
             token: None,
             requests: Requests::default(),
             questions: Questions::default(),
+            alone: HashSet::new(),
             next_sequence: None,
             subscribed: false,
             listed: false,
@@ -139,17 +151,30 @@ impl KrakenTrading {
             return Ok(());
         }
         let number = envelope.request_number();
-        let sent = number.and_then(|number| self.requests.get(number)).copied();
+        let sent = number.and_then(|number| self.requests.get(number)).cloned();
         let sent = sent.filter(|sent| method.is_none_or(|method| method == sent.method()));
         let method = method.or(sent.as_ref().map(Sent::method)).unwrap_or_default();
         let outcome = envelope.outcome()?;
-        match method {
-            "add_order" | "cancel_order" => {
+        match (method, &sent) {
+            ("add_order" | "cancel_order", _) => {
                 let about = sent.as_ref().and_then(Sent::about);
                 let event = order_event(method, envelope, outcome, about)?;
+                if matches!(event.news, OrderNews::CancelRejected { retry: true, .. })
+                    && let Some(id) = event.exchange_id
+                {
+                    self.alone.remove(&id);
+                }
                 out.order(event);
             }
-            "subscribe" => self.subscription(outcome, out)?,
+            ("batch_cancel", Some(Sent::CancelBatch(batch))) => {
+                if !batch_events(envelope, outcome, batch, out)? {
+                    if self.alone.len() >= MAX_ALONE {
+                        self.alone.clear();
+                    }
+                    self.alone.extend(batch.iter().filter_map(|about| about.exchange_id));
+                }
+            }
+            ("subscribe", _) => self.subscription(outcome, out)?,
             _ => out.event(match outcome {
                 Outcome::Done(_) => SessionEvent::Acknowledged { request: shorten(method) },
                 Outcome::Failed(error) => {
@@ -284,6 +309,33 @@ impl TradingSession for KrakenTrading {
     fn cancel(&mut self, order: &Order, _now: Timestamp, out: &mut Outbox) {
         let number = self.requests.add(Sent::Cancel(About::new(order)));
         out.messages.push(cancel_order(order, self.token(), number));
+    }
+
+    fn cancel_batch_limit(&self) -> usize {
+        MAX_BATCH
+    }
+
+    /// An order that the exchange has not given an id yet, or that a batch left, is cancelled by
+    /// itself.
+    fn cancel_batch(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        let (joined, single): (Vec<_>, Vec<_>) = orders
+            .iter()
+            .partition(|order| order.exchange_id.is_some_and(|id| !self.alone.contains(&id)));
+        for batch in joined.chunks(MAX_BATCH) {
+            if batch.len() < MIN_BATCH {
+                for order in batch {
+                    self.cancel(order, now, out);
+                }
+                continue;
+            }
+            let ids: Vec<_> = batch.iter().filter_map(|order| order.exchange_id).collect();
+            let about = batch.iter().map(|order| About::new(order)).collect();
+            let number = self.requests.add(Sent::CancelBatch(about));
+            out.messages.push(batch_cancel(&ids, self.token(), number));
+        }
+        for order in single {
+            self.cancel(order, now, out);
+        }
     }
 
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
@@ -646,5 +698,114 @@ mod tests {
         out.clear();
         session.answered(tag, Ok(nothing_closed), NOW, &mut out);
         assert!(out.events.is_empty() && out.requests.is_empty(), "{out:?}");
+    }
+
+    #[test]
+    fn cancels_of_known_orders_share_a_message_and_each_gets_its_answer() {
+        let numbered = |number: usize, known: bool| {
+            let client_id = format!("gw{number}").parse().unwrap();
+            let exchange_id = known.then(|| format!("O{number}").parse().unwrap());
+            Order { client_id, exchange_id, ..order() }
+        };
+        let orders: Vec<_> = (0..3).map(|number| numbered(number, number != 1)).collect();
+        let mut session = ready();
+        let mut out = Outbox::default();
+        session.cancel_batch(&orders, NOW, &mut out);
+        assert_eq!(
+            out.messages,
+            [
+                r#"{"method":"batch_cancel","params":{"orders":["O0","O2"],"token":"T\"1"},"req_id":2}"#,
+                r#"{"method":"cancel_order","params":{"cl_ord_id":["gw1"],"token":"T\"1"},"req_id":3}"#,
+            ]
+        );
+        let told_of = |text: &str| -> Vec<(String, OrderNews)> {
+            let mut session = ready();
+            session.cancel_batch(&orders, NOW, &mut Outbox::default());
+            let events = told(&mut *session, text);
+            assert_eq!(told(&mut *session, text).len(), 1, "the answered request is forgotten");
+            events
+                .into_iter()
+                .map(|event| match event {
+                    SessionEvent::Order(event) => {
+                        assert_eq!(event.request_id.as_deref(), Some("2"));
+                        (event.client_id.unwrap().to_string(), event.news)
+                    }
+                    other => panic!("{other:?}"),
+                })
+                .collect()
+        };
+        let both = |news: OrderNews| vec![("gw0".to_owned(), news.clone()), ("gw2".into(), news)];
+        let done = |count: u64| {
+            format!(
+                r#"{{"method":"batch_cancel","req_id":2,"result":{{"count":{count}}},"success":true}}"#
+            )
+        };
+        assert_eq!(told_of(&done(2)), both(OrderNews::CancelAcknowledged));
+        let uncounted = r#"{"method":"batch_cancel","req_id":2,"success":true}"#;
+        assert_eq!(told_of(uncounted), both(OrderNews::CancelAcknowledged));
+        // Which one is missing is not told, so that both are asked about.
+        let refused = |reason: &str, retry| {
+            both(OrderNews::CancelRejected { code: None, reason: reason.into(), retry })
+        };
+        assert_eq!(told_of(&done(1)), refused("only 1 of 2 orders were cancelled", false));
+        let failed = |error: &str| {
+            format!(r#"{{"method":"batch_cancel","req_id":2,"success":false,"error":"{error}"}}"#)
+        };
+        let (busy, unknown) = ("EOrder:Rate limit exceeded", "EOrder:Unknown order");
+        assert_eq!(told_of(&failed(busy)), refused(busy, true));
+        assert_eq!(told_of(&failed(unknown)), refused(unknown, false));
+    }
+
+    #[test]
+    fn an_order_that_a_batch_left_is_cancelled_by_itself_until_the_rate_counter_is_full() {
+        let named = |id: &str| Order { exchange_id: Some(id.parse().unwrap()), ..order() };
+        let orders = [named("O1"), named("O2")];
+        let mut session = ready();
+        let methods = |session: &mut dyn TradingSession| -> Vec<String> {
+            let mut out = Outbox::default();
+            session.cancel_batch(&orders, NOW, &mut out);
+            let method = |text: &String| text.split('"').nth(3).unwrap().to_owned();
+            out.messages.iter().map(method).collect()
+        };
+        assert_eq!(methods(&mut *session), ["batch_cancel"]);
+        let none = r#"{"method":"batch_cancel","req_id":2,"result":{"count":0},"success":true}"#;
+        told(&mut *session, none);
+        assert_eq!(methods(&mut *session), ["cancel_order", "cancel_order"]);
+        for (number, error) in [(3, "EOrder:Odd order"), (4, "EOrder:Rate limit exceeded")] {
+            told(
+                &mut *session,
+                &format!(
+                    r#"{{"method":"cancel_order","req_id":{number},"success":false,"error":"{error}"}}"#
+                ),
+            );
+        }
+        // One of two is no batch.
+        assert_eq!(methods(&mut *session), ["cancel_order", "cancel_order"]);
+        told(
+            &mut *session,
+            r#"{"method":"cancel_order","req_id":6,"success":false,"error":"EService:Busy"}"#,
+        );
+        told(
+            &mut *session,
+            r#"{"method":"cancel_order","req_id":5,"success":false,"error":"EService:Busy"}"#,
+        );
+        assert_eq!(methods(&mut *session), ["batch_cancel"]);
+    }
+
+    #[test]
+    fn a_batch_of_cancels_is_never_longer_than_allowed_and_one_order_is_no_batch() {
+        let orders: Vec<_> = (0..101)
+            .map(|number| Order {
+                exchange_id: Some(format!("O{number}").parse().unwrap()),
+                ..order()
+            })
+            .collect();
+        let mut session = ready();
+        assert_eq!(session.cancel_batch_limit(), 50);
+        let mut out = Outbox::default();
+        session.cancel_batch(&orders, NOW, &mut out);
+        let names: Vec<_> = out.messages.iter().map(|text| text.matches("\"O").count()).collect();
+        assert_eq!(names, [50, 50, 0]);
+        assert!(out.messages[2].contains("cancel_order"), "{}", out.messages[2]);
     }
 }
