@@ -148,7 +148,8 @@ pub enum FaultAction {
     LoseAck,
     /// The order is refused.
     Reject {
-        /// The exchange's error code, where it has numbers (default -2010).
+        /// The exchange's error code, where it has numbers (default -2010, 11030 on
+        /// Deribit).
         #[serde(default)]
         code: Option<i64>,
         /// The error text.
@@ -177,7 +178,8 @@ pub enum FaultAction {
     },
     /// The cancel is refused and the order stays open.
     RejectCancel {
-        /// The exchange's error code, where it has numbers (default -2011).
+        /// The exchange's error code, where it has numbers (default -2011, 11030 on
+        /// Deribit).
         #[serde(default)]
         code: Option<i64>,
         /// The error text.

@@ -32,8 +32,12 @@ pub struct Contract {
 impl Contract {
     /// Value of a quantity in the settlement asset, to 12 decimals; zero without a price.
     pub fn value(&self, price: Decimal, quantity: Decimal) -> Decimal {
+        self.exact_value(price, quantity).round_dp(12)
+    }
+
+    fn exact_value(&self, price: Decimal, quantity: Decimal) -> Decimal {
         match self.kind {
-            ContractKind::Inverse => quantity.checked_div(price).unwrap_or_default().round_dp(12),
+            ContractKind::Inverse => quantity.checked_div(price).unwrap_or_default(),
             ContractKind::Linear => quantity * price,
         }
     }
@@ -54,7 +58,7 @@ impl Contract {
     /// Average price of two parts (price, quantity), to 8 decimals.
     pub fn average(&self, first: (Decimal, Decimal), second: (Decimal, Decimal)) -> Decimal {
         let quantity = first.1 + second.1;
-        let value = self.value(first.0, first.1) + self.value(second.0, second.1);
+        let value = self.exact_value(first.0, first.1) + self.exact_value(second.0, second.1);
         let average = match self.kind {
             ContractKind::Inverse => quantity.checked_div(value),
             ContractKind::Linear => value.checked_div(quantity),

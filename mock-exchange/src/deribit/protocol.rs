@@ -64,6 +64,8 @@ pub(crate) struct Deribit {
     extras: BTreeMap<OrderId, Extra>,
     noted: usize,
     idle_timeout: Duration,
+    /// What was last told of the platform's state.
+    pub(crate) maintenance: bool,
 }
 
 impl Deribit {
@@ -80,6 +82,7 @@ impl Deribit {
             extras: BTreeMap::new(),
             noted: 0,
             idle_timeout: config.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            maintenance: false,
         }
     }
 

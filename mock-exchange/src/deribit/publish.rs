@@ -198,6 +198,9 @@ impl Deribit {
     /// Tells of maintenance and of its end.
     pub(crate) fn publish_status(&mut self, state: &mut VenueState) {
         let maintenance = state.status == SystemStatus::Maintenance;
+        if std::mem::replace(&mut self.maintenance, maintenance) == maintenance {
+            return;
+        }
         for (name, channel) in &self.feed.channels {
             if channel.topic == Topic::PlatformState {
                 let text = notification(name, PlatformState { maintenance });

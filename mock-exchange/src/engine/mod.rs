@@ -6,6 +6,8 @@
 mod account;
 mod book;
 mod command;
+#[cfg(test)]
+mod contract_tests;
 mod market;
 mod order;
 mod position;
