@@ -287,6 +287,12 @@ impl Engine {
             return Ok(false);
         };
         let Some(old_price) = old.price else { return Ok(false) };
+        let quantity = if old.reduce_only {
+            let most = self.positions[old.instrument].reducible(old.side);
+            quantity.min(old.filled + most)
+        } else {
+            quantity
+        };
         let mut order = Order { quantity, price: Some(price), updated: now, ..old.clone() };
         let (instrument, side) = (order.instrument, order.side);
         if order.remaining() <= Decimal::ZERO {

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::account::FeeAsset;
 use super::command::{Engine, NewOrder};
-use super::order::{Amount, EngineEvent, OrderChange, OrderKind, Side, TimeInForce};
+use super::order::{Amount, EngineEvent, Order, OrderChange, OrderKind, Side, TimeInForce};
 use crate::instrument::{Contract, ContractKind, Instrument};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -108,7 +108,7 @@ fn check_fills(events: &[EngineEvent], position: &mut Decimal) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn money_comes_and_goes_by_profit_and_fees_alone_and_reducing_orders_only_reduce(
@@ -132,7 +132,7 @@ proptest! {
                 let most = engine.position(0).reducible(order.side);
                 prop_assert!(order.remaining() <= most, "{:?} with {}", order, position);
             }
-            let resting: Decimal = engine.open_orders().map(|order| order.remaining()).sum();
+            let resting: Decimal = engine.open_orders().map(Order::remaining).sum();
             let book = engine.book(0);
             let shown = [Side::Buy, Side::Sell].into_iter().flat_map(|s| book.levels(s, 99));
             prop_assert_eq!(shown.map(|(_, quantity)| quantity).sum::<Decimal>(), resting);
