@@ -449,7 +449,7 @@ mod tests {
         for snapshot_first in [false, true] {
             let mut session = opened();
             // One line cannot be read: it is told and hides nothing.
-            let mut listed = |session: &mut dyn TradingSession| {
+            let listed = |session: &mut dyn TradingSession| {
                 let mut out = Outbox::default();
                 let error = session.received(snapshot, NOW, &mut out).unwrap_err();
                 assert!(error.reason.contains("asleep"), "{error}");
@@ -510,7 +510,7 @@ mod tests {
         let pong = (r#"{"method":"pong"}"#, SessionEvent::Pong);
         for (sign, event) in [heartbeat, pong] {
             let mut session = opened();
-            assert_eq!(told(&mut *session, sign), [event.clone()]);
+            assert_eq!(told(&mut *session, sign), std::slice::from_ref(&event));
             told(&mut *session, SUBSCRIBED);
             let expected = [event.clone(), SessionEvent::Ready];
             assert_eq!(told(&mut *session, sign), expected);
