@@ -130,7 +130,7 @@ impl<'a> Live<'a> {
             half,
             out: Outbox::default(),
             liveness: Liveness::new(liveness, now),
-            pacer: Pacer::new(rules.messages_per_second),
+            pacer: Pacer::new(rules.message_rate),
             probe: rules.probe,
             backlog: VecDeque::new(),
             requests: FuturesUnordered::new(),
@@ -425,6 +425,7 @@ impl<'a> Live<'a> {
             return Ok(());
         }
         if self.close_asked && (self.unsubscribed || self.unsubscribing.is_none()) {
+            self.write_keeping()?;
             self.begin_close(CLOSE_NORMAL, "shutdown", Ending::ClosedHere);
             return Ok(());
         }
@@ -474,6 +475,21 @@ impl<'a> Live<'a> {
         }
         self.unanswered = Some(Instant::now());
         self.send_probe()
+    }
+
+    /// Orders that stay open must survive the end of the connection; the close frame follows.
+    fn write_keeping(&mut self) -> Result<(), Ending> {
+        let (Role::Trading { desk }, Half::Trading(session)) = (&self.driver.role, &mut self.half)
+        else {
+            return Ok(());
+        };
+        if self.ready_since.is_some() && desk.keeps_orders() {
+            session.keep_orders(&mut self.out);
+            for text in self.out.messages.drain(..) {
+                self.socket.write(text).map_err(|error| broken(&error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes one batch of commands; tells whether more may be waiting.

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// At most `limit` messages in any one second; without a limit everything passes.
+use crate::exchange::MessageRate;
+
+/// At most `limit` messages within any `window`; without a limit everything passes.
 #[derive(Debug)]
 pub(super) struct Pacer {
     limit: Option<usize>,
+    window: Duration,
     sent: VecDeque<Instant>,
 }
 
-const WINDOW: Duration = Duration::from_secs(1);
-
 impl Pacer {
-    pub(super) fn new(messages_per_second: Option<u32>) -> Self {
-        let limit = messages_per_second.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Self { limit: limit.map(|limit| limit.max(1)), sent: VecDeque::new() }
+    pub(super) fn new(rate: Option<MessageRate>) -> Self {
+        let limit = rate.map(|rate| usize::try_from(rate.messages).unwrap_or(usize::MAX).max(1));
+        let window = rate.map(|rate| rate.per).unwrap_or_default();
+        Self { limit, window, sent: VecDeque::new() }
     }
 
     /// Counts a message that had to be sent at once, such as a pong.
@@ -32,7 +34,7 @@ impl Pacer {
     /// When the next message may go: now or later.
     pub(super) fn ready_at(&self, now: Instant) -> Instant {
         match (self.limit, self.sent.front()) {
-            (Some(limit), Some(first)) if self.sent.len() >= limit => now.max(*first + WINDOW),
+            (Some(limit), Some(first)) if self.sent.len() >= limit => now.max(*first + self.window),
             _ => now,
         }
     }
@@ -42,10 +44,12 @@ impl Pacer {
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(1);
+
     #[test]
     fn the_sixth_message_waits_until_the_first_is_a_second_old() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(Some(5));
+        let mut pacer = Pacer::new(Some(MessageRate { messages: 5, per: WINDOW }));
         for step in 0..5 {
             let now = start + Duration::from_millis(10) * step;
             assert_eq!(pacer.ready_at(now), now);

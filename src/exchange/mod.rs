@@ -153,8 +153,17 @@ pub struct ConnectionRules {
     pub dead_after: Duration,
     /// The exchange ends the connection after this long; a planned reconnect comes before.
     pub lifetime: Option<Duration>,
-    /// Messages a second that the exchange accepts (pings and pongs count), if it limits them.
-    pub messages_per_second: Option<u32>,
+    /// Messages that the exchange accepts (pings and pongs count), if it limits them.
+    pub message_rate: Option<MessageRate>,
+}
+
+/// So many messages in any stretch of time of this length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRate {
+    /// How many, at least 1.
+    pub messages: u32,
+    /// The length of the stretch.
+    pub per: Duration,
 }
 
 /// What cancels the orders if the gateway itself dies.
@@ -166,7 +175,8 @@ pub enum DeadMansSwitch {
     /// A timer over the whole account that must be refreshed.
     AccountTimer,
     /// The end of the connection, clean or not: the exchange then cancels the orders that were
-    /// placed on it. So it does at each reconnect.
+    /// placed on it. So it does at each reconnect, but not at a close that
+    /// [keeps orders](TradingSession::keep_orders).
     ConnectionDrop,
 }
 

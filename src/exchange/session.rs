@@ -100,4 +100,10 @@ pub trait TradingSession: Session {
 
     /// Asks how an order stands; `Status`, `NotFound` or `QueryFailed` follows.
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
+
+    /// The connection is about to be closed for good, and some orders are to stay open: writes what
+    /// keeps the exchange from cancelling them for that. Nothing where it would not.
+    fn keep_orders(&mut self, out: &mut Outbox) {
+        let _ = out;
+    }
 }

@@ -160,6 +160,12 @@ impl Desk {
         self.state().book.get(id).cloned()
     }
 
+    /// Whether an order is open that is to stay so.
+    pub(crate) fn keeps_orders(&self) -> bool {
+        let state = self.state();
+        state.book.unfinished().any(|order| order.request.on_shutdown == OnShutdown::Keep)
+    }
+
     pub(crate) fn unfinished(&self) -> Vec<Order> {
         self.state().book.unfinished().cloned().collect()
     }

@@ -50,6 +50,7 @@ impl Bench {
             seed: SEED,
             binance: wanted("binance"),
             kraken: wanted("kraken"),
+            deribit: wanted("deribit"),
             ..MockConfig::default()
         })
         .await
@@ -126,6 +127,7 @@ pub fn exchange(venue: &Venue, config: &Config) -> ExchangeConfig {
     let adapter = AdapterKind::from_name(venue.name()).expect("an adapter for the venue");
     let mut exchange = ExchangeConfig::new(adapter);
     let (market, trading) = match adapter {
+        AdapterKind::Deribit => ("/ws/api/v2", "/ws/api/v2"),
         AdapterKind::Kraken => ("/v2", "/v2"),
         _ => ("/stream", "/ws-api/v3"),
     };
@@ -145,18 +147,25 @@ pub fn exchange(venue: &Venue, config: &Config) -> ExchangeConfig {
 
 /// The instrument that the tests trade.
 pub fn instrument(exchange: &str) -> Instrument {
-    format!("{exchange}:BTC-USDT").parse().expect("an instrument")
+    let pair = if exchange == "deribit" { "BTC-PERPETUAL" } else { "BTC-USDT" };
+    format!("{exchange}:{pair}").parse().expect("an instrument")
 }
 
 /// The symbol that the mock knows it by.
 pub fn symbol(exchange: &str) -> &'static str {
-    if exchange == "kraken" { "BTC/USDT" } else { "BTCUSDT" }
+    match exchange {
+        "deribit" => "BTC-PERPETUAL",
+        "kraken" => "BTC/USDT",
+        _ => "BTCUSDT",
+    }
 }
 
 /// A buy order far below the market, which rests.
 pub fn resting(exchange: &str) -> NewOrder {
     let price = "20000".parse().expect("a price");
-    NewOrder::limit(instrument(exchange), Side::Buy, price, "0.01".parse().expect("a quantity"))
+    // US dollars on an inverse perpetual.
+    let quantity = if exchange == "deribit" { "100" } else { "0.01" };
+    NewOrder::limit(instrument(exchange), Side::Buy, price, quantity.parse().expect("a quantity"))
 }
 
 /// Places orders that rest.

@@ -24,8 +24,8 @@ use self::sign::{RECEIVE_WINDOW_MS, Signer, SignerError};
 use self::trading::Trading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
-    TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, MessageRate, Probe,
+    SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -39,9 +39,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A connection is cut after 24 hours; ten minutes earlier leave room for its successor.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600 - 600);
 
-/// Incoming messages a second on a market connection, pings and pongs included
-/// (`web-socket-streams.md`). The API has request weights instead.
-const MARKET_MESSAGES_PER_SECOND: u32 = 5;
+/// Incoming messages on a market connection, pings and pongs included (`web-socket-streams.md`).
+/// The API has request weights instead.
+const MARKET_MESSAGE_RATE: MessageRate = MessageRate { messages: 5, per: Duration::from_secs(1) };
 
 /// The production addresses.
 pub fn production() -> Endpoints {
@@ -79,8 +79,8 @@ impl Adapter for Binance {
     }
 
     fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
-        let (url, messages_per_second) = match connection {
-            ConnectionKind::Market => (&self.endpoints.market, Some(MARKET_MESSAGES_PER_SECOND)),
+        let (url, message_rate) = match connection {
+            ConnectionKind::Market => (&self.endpoints.market, Some(MARKET_MESSAGE_RATE)),
             ConnectionKind::Trading => (&self.endpoints.trading, None),
         };
         ConnectionRules {
@@ -89,7 +89,7 @@ impl Adapter for Binance {
             probe_after: PROBE_AFTER,
             dead_after: DEAD_AFTER,
             lifetime: Some(LIFETIME),
-            messages_per_second,
+            message_rate,
         }
     }
 

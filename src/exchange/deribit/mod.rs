@@ -30,8 +30,8 @@ use self::sign::Signer;
 use self::trading::DeribitTrading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
-    TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, MessageRate, Probe,
+    SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -42,9 +42,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 /// ten minutes without traffic.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// Orders and cancels a second that the lowest tier of accounts may send for long; more than that
-/// ends the session with the error 10028, and the orders with it (article `rate-limits`).
-const TRADING_MESSAGES_PER_SECOND: u32 = 5;
+/// Orders and cancels of the lowest tier of accounts: 20 at once, refilled by 5 a second. More ends
+/// the session with the error 10028, and the orders with it (article `rate-limits`).
+const TRADING_MESSAGE_RATE: MessageRate = MessageRate { messages: 20, per: Duration::from_secs(4) };
 
 /// How long after its writing the exchange may take an order in: each carries the time as
 /// `valid_until`, and a later one is refused (`private/buy`).
@@ -90,10 +90,10 @@ impl Adapter for Deribit {
     }
 
     fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
-        let (url, messages_per_second) = match connection {
+        let (url, message_rate) = match connection {
             // One subscription costs more than many, but there is only one.
             ConnectionKind::Market => (&self.endpoints.market, None),
-            ConnectionKind::Trading => (&self.endpoints.trading, Some(TRADING_MESSAGES_PER_SECOND)),
+            ConnectionKind::Trading => (&self.endpoints.trading, Some(TRADING_MESSAGE_RATE)),
         };
         ConnectionRules {
             url: url.clone(),
@@ -102,7 +102,7 @@ impl Adapter for Deribit {
             dead_after: DEAD_AFTER,
             // No maximal age is documented.
             lifetime: None,
-            messages_per_second,
+            message_rate,
         }
     }
 

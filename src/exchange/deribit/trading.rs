@@ -47,6 +47,8 @@ enum Request {
     CancelOnDisconnect,
     Subscribe,
     OpenOrders,
+    /// The dead-man's switch is taken off for orders that are to stay open.
+    Keep,
     Test,
     Place(About),
     Cancel(About),
@@ -62,6 +64,7 @@ impl Request {
             Self::CancelOnDisconnect => "private/enable_cancel_on_disconnect",
             Self::Subscribe => "private/subscribe",
             Self::OpenOrders => "private/get_open_orders",
+            Self::Keep => "private/disable_cancel_on_disconnect",
             Self::Test => "public/test",
             Self::Place(_) => "order",
             Self::Cancel(_) => "cancel",
@@ -208,6 +211,7 @@ impl DeribitTrading {
                 out.event(SessionEvent::Ready);
                 return read;
             }
+            Some(request @ Request::Keep) => out.event(acknowledged(request)),
             Some(Request::Test) => out.event(SessionEvent::Pong),
             Some(Request::Place(about)) => return self.placed(envelope, Some(about), out),
             Some(Request::Cancel(about)) => return self.canceled(envelope, about, out),
@@ -372,7 +376,7 @@ impl DeribitTrading {
             }
             Some(Request::Query(about)) if not_found => (Some(about), OrderNews::NotFound),
             Some(Request::Query(about)) => (Some(about), OrderNews::QueryFailed { reason }),
-            Some(Request::Test) => {
+            Some(Request::Test | Request::Keep) => {
                 out.event(SessionEvent::ExchangeError { code, reason });
                 return;
             }
@@ -533,5 +537,10 @@ impl TradingSession for DeribitTrading {
         let about = About::new(order);
         let (method, params) = orders::query(&about);
         self.write(method, &params, Request::Query(about), out);
+    }
+
+    /// Even a clean close makes the exchange cancel the orders of the connection.
+    fn keep_orders(&mut self, out: &mut Outbox) {
+        self.ask(Request::Keep, r#"{"scope":"connection"}"#, out);
     }
 }

@@ -102,7 +102,7 @@ impl Adapter for Kraken {
             dead_after: DEAD_AFTER,
             // No maximal age and no number for the message rate are documented.
             lifetime: None,
-            messages_per_second: None,
+            message_rate: None,
         }
     }
 

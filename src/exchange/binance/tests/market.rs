@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use super::*;
-use crate::exchange::{ConnectionKind, DeadMansSwitch, MarketSession, Probe, Refusal};
+use crate::exchange::{ConnectionKind, DeadMansSwitch, MarketSession, MessageRate, Probe, Refusal};
 use crate::types::{Side, TickData};
 
 fn opened(pairs: &[&str]) -> (Box<dyn MarketSession>, Outbox) {
@@ -167,13 +169,14 @@ fn the_rules_are_the_documented_ones() {
     let adapter = adapter(false);
     let market = adapter.rules(ConnectionKind::Market);
     assert_eq!(market.url.as_str(), "wss://stream.binance.com:9443/stream");
-    assert_eq!((market.probe, market.messages_per_second), (Probe::PingFrame, Some(5)));
+    let rate = MessageRate { messages: 5, per: Duration::from_secs(1) };
+    assert_eq!((market.probe, market.message_rate), (Probe::PingFrame, Some(rate)));
     assert!(market.probe_after.as_secs() > 20 && market.dead_after.as_secs() == 60);
     assert!(market.lifetime.unwrap().as_secs() < 24 * 3600);
     let trading = adapter.rules(ConnectionKind::Trading);
     // The scheme's own port is not written.
     assert_eq!(trading.url.as_str(), "wss://ws-api.binance.com/ws-api/v3");
-    assert_eq!(trading.messages_per_second, None);
+    assert_eq!(trading.message_rate, None);
     assert_eq!(adapter.dead_mans_switch(), DeadMansSwitch::None);
     assert_eq!(adapter.guess_instrument("ETHUSDT"), Some(instrument("ETH-USDT")));
     assert_eq!(adapter.guess_instrument("nothing"), None);

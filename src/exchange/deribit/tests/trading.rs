@@ -218,6 +218,18 @@ fn a_question_is_answered_by_status_not_found_or_failure() {
 }
 
 #[test]
+fn orders_that_stay_open_take_the_dead_mans_switch_off() {
+    let mut session = ready();
+    let mut out = Outbox::default();
+    session.keep_orders(&mut out);
+    let request = only(&out);
+    assert_eq!(request["method"], "private/disable_cancel_on_disconnect");
+    assert_eq!(request["params"]["scope"], "connection");
+    let events = told(&mut *session, &answer(&request["id"], "\"ok\""));
+    assert!(matches!(events.as_slice(), [SessionEvent::Acknowledged { .. }]), "{events:?}");
+}
+
+#[test]
 fn every_order_state_of_the_private_stream_is_what_it_means() {
     let mut session = ready();
     let mut change = |data: &str| told(&mut *session, &pushed("user.orders.any.any.raw", data));
