@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{BOTH, Bench, logs, rest, within};
+use common::judge::cancels;
+use common::{BOTH, Bench, logs, rest, resting, within};
+use exchange_gateway::OrderError;
+use mock_exchange::{Fault, FaultAction};
 use tracing::Level;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +62,37 @@ async fn a_shutdown_goes_on_when_the_gateway_is_dropped() {
     for exchange in BOTH {
         assert_eq!(ledger.exchange(exchange).open_orders, [], "{exchange}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_ever_for_a_dropped_gateway() {
+    let bench = Bench::start(BOTH).await;
+    let gateway = bench.gateway().await;
+    let orders = gateway.orders().clone();
+    let mut updates = orders.updates();
+    let mut ticks = gateway.subscribe(common::instrument("kraken")).expect("it is configured");
+    let order = rest(&gateway, "kraken", 1).await.remove(0);
+    bench.add(Fault::new(FaultAction::LoseAck).at("binance").times(0));
+    bench.add(Fault::new(FaultAction::LoseUpdates).at("binance").times(0));
+    let ignored = FaultAction::IgnoreCancel { ack: false, for_ms: None };
+    bench.add(Fault::new(ignored).at("kraken").times(0));
+    let (placing, cancelling) = (orders.clone(), orders.clone());
+    let placed = tokio::spawn(async move { placing.submit(resting("binance")).await });
+    let ended = tokio::spawn(async move { cancelling.cancel(order.id()).await });
+    let asked = bench.ledger(|ledger| {
+        let cancelled = ledger.exchange("kraken").requests.iter().any(|r| cancels(&r.method));
+        cancelled && !ledger.exchange("binance").orders.is_empty()
+    });
+    asked.await;
+    drop(gateway);
+    let placed = within(placed).await.expect("no panic");
+    let uncertain =
+        matches!(placed, Err(OrderError::Abandoned { .. } | OrderError::OutcomeUnknown { .. }));
+    assert!(uncertain, "{placed:?}");
+    let ended = within(ended).await.expect("no panic");
+    assert!(matches!(ended, Err(OrderError::Abandoned { .. })), "{ended:?}");
+    within(async { while updates.next().await.is_some() {} }).await;
+    within(async { while ticks.next().await.is_some() {} }).await;
+    let refused = orders.submit(resting("kraken")).await;
+    assert!(matches!(refused, Err(OrderError::Stopping { .. })), "{refused:?}");
 }

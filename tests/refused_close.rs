@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::judge::judge;
-use common::{BOTH, Bench, phase, rest, within};
+use common::{BOTH, Bench, phase, quiet, rest, within};
 use exchange_gateway::Phase;
 use exchange_gateway::shutdown::{OrderFate, Outcome, PhaseEnd, Stage};
-use mock_exchange::{ClosedBy, Fault, FaultAction, When};
+use mock_exchange::{ClosedBy, Fault, FaultAction, VenueConfig, When};
 
 async fn shut_down_while_one_refuses(stubborn: &str, action: FaultAction, orders: usize) {
     let mut bench = Bench::start(BOTH).await;
@@ -88,5 +88,22 @@ async fn orders_at_an_exchange_that_stops_reading_are_named() {
         assert!(report.orders_left().all(|o| o.instrument.exchange().as_str() == *stubborn));
         assert!(report.state.saved);
         assert!(report.elapsed_ms < 3_000, "{} ms", report.elapsed_ms);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscription_that_is_not_acknowledged_in_time_is_named() {
+    // Both ways together take longer than the second that the gateway waits.
+    let venue = VenueConfig { latency: Duration::from_millis(600), ..quiet() };
+    let bench = Bench::start_with(BOTH, venue).await;
+    let gateway = bench.gateway().await;
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::Degraded, "{report:#?}");
+    for exchange in &report.exchanges {
+        let market = exchange.connections.iter().find(|c| c.connection == "market");
+        let market = market.expect("it is reported");
+        let problem = market.problem.as_deref();
+        assert_eq!(problem, Some("the unsubscription was not acknowledged in time"));
+        assert!(market.closed_in_order, "{market:?}");
     }
 }

@@ -48,7 +48,8 @@ pub enum DrainError {
 ///
 /// End it with [`shutdown`](Self::shutdown) or [`run_until_signal`](Self::run_until_signal).
 /// `Drop` cannot wait for anything: a gateway that is dropped while it runs says so at error level
-/// with its open orders, closes its sockets and leaves those orders on the exchanges.
+/// with its open orders, closes its sockets and leaves those orders on the exchanges. Whoever still
+/// waits for an answer, an update or a tick is told that none will come.
 pub struct Gateway {
     inner: Arc<Inner>,
 }
@@ -226,7 +227,8 @@ async fn wait_for(mut report: watch::Receiver<Option<Arc<ShutdownReport>>>) -> A
             return report;
         }
         if report.changed().await.is_err() {
-            // The sender lives in the gateway and in the shutdown's own task: it cannot end first.
+            // The sender lives in the shutdown's own task, which reports whatever happens: only a
+            // runtime that ends drops it before, and this future with it.
             std::future::pending::<()>().await;
         }
     }
@@ -319,6 +321,13 @@ impl Drop for Gateway {
             orders = open.join(" "),
             "the gateway was dropped without a shutdown: open orders stay on the exchanges"
         );
+        // Handles to the orders and subscriptions may outlive it: nobody must wait for ever.
+        for exchange in &inner.exchanges {
+            exchange.desk.close_gate(Phase::Complete);
+            exchange.desk.abandon_waiters();
+        }
+        inner.router.freeze();
+        inner.journal.close();
         inner.root.cancel();
     }
 }

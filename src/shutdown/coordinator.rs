@@ -4,9 +4,11 @@
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -23,9 +25,9 @@ use crate::config::ShutdownConfig;
 use crate::connection::{ConnectionRecord, StageDetails, log_stage};
 use crate::market::Router;
 use crate::orders::Desk;
-use crate::scope::Scope;
+use crate::scope::{Scope, panic_message};
 use crate::state::{SavedTicks, StateDirectory};
-use crate::types::ExchangeName;
+use crate::types::{ExchangeName, Timestamp};
 
 /// What a phase may still take once the operator forces the exit.
 const FORCED_LIMIT: Duration = Duration::from_millis(500);
@@ -63,24 +65,73 @@ pub(crate) struct Coordinator {
     pub(crate) trigger: String,
 }
 
+/// How far a shutdown has come.
+struct Course {
+    began: Instant,
+    started: Timestamp,
+    phases: Vec<PhaseReport>,
+    state: StateReport,
+}
+
 impl Coordinator {
-    /// Runs every phase and reports.
+    /// Runs every phase and reports. A panic on the way is a failure of the report, whose other
+    /// lines stay true.
     pub(crate) async fn run(self) -> ShutdownReport {
-        let began = Instant::now();
-        let started = self.clock.now();
+        let mut course = Course {
+            began: Instant::now(),
+            started: self.clock.now(),
+            phases: Vec::new(),
+            state: StateReport::default(),
+        };
+        let walked = AssertUnwindSafe(self.walk(&mut course)).catch_unwind().await;
+        if let Err(panic) = walked {
+            self.scope.fail(format!("the shutdown panicked: {}", panic_message(panic.as_ref())));
+            let ended = AssertUnwindSafe(async {
+                self.enter(Phase::Disconnect);
+                self.cut_the_rest().await;
+            });
+            if ended.catch_unwind().await.is_err() {
+                self.scope.fail("the connections could not be ended either");
+            }
+        }
+        let trigger = self.trigger.clone();
+        let (began, started) = (course.began, course.started);
+        let finished = std::panic::catch_unwind(AssertUnwindSafe(|| self.finish(course)));
+        let report = finished.unwrap_or_else(|panic| {
+            let words = panic_message(panic.as_ref());
+            self.scope.fail(format!("the report panicked: {words}; look at the orders by hand"));
+            ShutdownReport {
+                // Nothing is known of the orders, which is as bad as knowing that some are open.
+                outcome: Outcome::OrdersLeft,
+                trigger,
+                started,
+                elapsed_ms: millis(began.elapsed()),
+                phases: Vec::new(),
+                exchanges: Vec::new(),
+                state: StateReport::default(),
+                failures: self.failures(),
+            }
+        });
+        self.phase.send_replace(Phase::Complete);
+        let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
+        info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");
+        report
+    }
+
+    async fn walk(&self, course: &mut Course) {
+        let began = course.began;
         let budget = Budget::new(&self.config, began);
         info!(trigger = self.trigger, "shutdown begins");
         for connection in self.exchanges.iter().flat_map(|exchange| &exchange.connections) {
             connection.begin(began);
         }
-        let mut state = StateReport::default();
-        let mut phases = Vec::new();
         for phase in Phase::WORKING {
             self.enter(phase);
+            let state = &mut course.state;
             let report = match phase {
                 Phase::StopNewOrders => self.timed(phase, &budget, self.stop_intake(began)).await,
                 Phase::CancelPending => self.timed(phase, &budget, self.cancel(began)).await,
-                Phase::SaveState => self.timed(phase, &budget, self.save(&mut state)).await,
+                Phase::SaveState => self.timed(phase, &budget, self.save(state)).await,
                 Phase::Disconnect => self.timed(phase, &budget, self.disconnect()).await,
                 // Positions are kept: closing them is a policy that nobody has asked for yet.
                 _ => self.timed(phase, &budget, std::future::ready(())).await,
@@ -91,29 +142,31 @@ impl Coordinator {
                 }
                 Phase::CancelPending => self.name_unconfirmed(began),
                 Phase::SaveState if report.ended != PhaseEnd::Done && self.saving.is_some() => {
-                    state.error.get_or_insert_with(|| "saving took too long".to_owned());
+                    course.state.error.get_or_insert_with(|| "saving took too long".to_owned());
                 }
                 Phase::Disconnect => self.cut_the_rest().await,
                 _ => {}
             }
-            phases.push(report);
+            course.phases.push(report);
         }
+    }
+
+    /// Ends what still waits, and reports.
+    fn finish(&self, mut course: Course) -> ShutdownReport {
         for exchange in &self.exchanges {
             exchange.desk.abandon_waiters();
         }
-        state.late_ticks = self.saving.as_ref().map_or(0, |saving| saving.router.late());
-        let report = self.report(started, began, phases, state);
-        self.enter(Phase::Complete);
-        let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
-        info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");
+        course.state.late_ticks = self.saving.as_ref().map_or(0, |saving| saving.router.late());
+        let report = self.report(course);
+        for exchange in &self.exchanges {
+            exchange.scope.enter(Phase::Complete);
+        }
         report
     }
 
     fn enter(&self, phase: Phase) {
         for exchange in &self.exchanges {
-            if phase < Phase::Complete {
-                exchange.desk.close_gate(phase);
-            }
+            exchange.desk.close_gate(phase);
             exchange.scope.enter(phase);
         }
         self.phase.send_replace(phase);
@@ -245,21 +298,17 @@ impl Coordinator {
 
     /// Whatever has not ended is dropped; a task that does not end even so is a failure.
     async fn cut_the_rest(&self) {
-        for exchange in &self.exchanges {
-            exchange.cut.cancel();
+        self.cut();
+        join_all(self.exchanges.iter().map(|exchange| async move {
             if timeout(CUT_LIMIT, exchange.scope.join()).await.is_err() {
                 exchange.scope.fail(format!("{} tasks did not end", exchange.scope.running()));
             }
-        }
+        }))
+        .await;
     }
 
-    fn report(
-        &self,
-        started: crate::types::Timestamp,
-        began: Instant,
-        phases: Vec<PhaseReport>,
-        state: StateReport,
-    ) -> ShutdownReport {
+    fn report(&self, course: Course) -> ShutdownReport {
+        let Course { began, started, phases, state } = course;
         let exchanges: Vec<_> = self
             .exchanges
             .iter()
@@ -288,7 +337,11 @@ impl Coordinator {
     /// The failures of this scope and of those below it.
     fn failures(&self) -> Vec<Failure> {
         let mut failures = self.scope.failures();
-        failures.retain(|failure| failure.scope.starts_with(self.scope.name()));
+        let name = self.scope.name();
+        failures.retain(|failure| {
+            let below = failure.scope.strip_prefix(name);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
         failures
     }
 
@@ -307,7 +360,7 @@ impl Coordinator {
             Outcome::DeadlineForced
         } else if ended(PhaseEnd::TimedOut)
             || !report.failures.is_empty()
-            || connections().any(|connection| !connection.closed_in_order)
+            || connections().any(|c| !c.closed_in_order || c.problem.is_some())
         {
             Outcome::Degraded
         } else {
@@ -323,3 +376,6 @@ fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &Stage
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::exchange::{ConnectionKind, SymbolTable};
+use crate::orders::{DeskSettings, IdGenerator, Journal, Patience};
+
+/// Tells the time once.
+#[derive(Debug, Default)]
+struct BrokenClock(AtomicBool);
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.swap(true, Ordering::Relaxed), "the clock is broken");
+        Timestamp::UNIX_EPOCH
+    }
+}
+
+fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
+    let name = ExchangeName::new(name).unwrap();
+    let second = Duration::from_secs(1);
+    let desk = Desk::new(DeskSettings {
+        exchange: name,
+        trading: true,
+        patience: Patience {
+            acknowledgement: second,
+            query: second,
+            cancel: second,
+            in_flight: second,
+            closed_kept: 8,
+        },
+        queue: 8,
+        symbols: Arc::new(SymbolTable::new([])),
+        ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH)),
+        journal: Journal::new(8),
+        clock: Arc::new(SystemClock),
+    });
+    let scope = root.child(name.as_str(), Phase::Complete);
+    let connections = vec![Arc::new(ConnectionRecord::new(name, ConnectionKind::Market))];
+    let (desk, cut) = (Arc::new(desk), CancellationToken::new());
+    Arc::new(ExchangeParts { name, scope, desk, connections, cut })
+}
+
+fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {
+    Coordinator {
+        exchanges,
+        saving: None,
+        phase: watch::channel(Phase::Running).0,
+        config: ShutdownConfig::default(),
+        clock: Arc::new(SystemClock),
+        scope: root.clone(),
+        force: CancellationToken::new(),
+        trigger: "test".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_that_panics_still_reports_and_completes() {
+    let root = Scope::root("gateway");
+    let state = tempfile::tempdir().unwrap();
+    let parts = exchange(&root, "binance");
+    let mut coordinator = coordinator(&root, vec![Arc::clone(&parts)]);
+    coordinator.clock = Arc::new(BrokenClock::default());
+    coordinator.saving = Some(Saving {
+        router: Arc::new(Router::new([])),
+        directory: StateDirectory::open(&state.path().join("state")).unwrap(),
+        previous: None,
+    });
+    let phase = coordinator.phase.subscribe();
+    let cut = parts.cut.clone();
+    // A task that lives until its scope is cancelled or its socket is cut.
+    parts.scope.spawn(async move { cut.cancelled().await });
+    let report = coordinator.run().await;
+    assert_eq!(report.outcome, Outcome::StateNotSaved, "{report:#?}");
+    let reasons: Vec<_> = report.failures.iter().map(|f| f.reason.as_str()).collect();
+    assert_eq!(reasons, ["the shutdown panicked: the clock is broken"]);
+    let phases: Vec<_> = report.phases.iter().map(|phase| phase.phase).collect();
+    assert_eq!(phases, [Phase::StopNewOrders, Phase::CancelPending, Phase::ClosePositions]);
+    assert_eq!(*phase.borrow(), Phase::Complete);
+    assert_eq!(parts.scope.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exchanges_that_do_not_end_are_cut_side_by_side() {
+    let root = Scope::root("gateway");
+    let names = ["one", "two", "three", "four"];
+    let exchanges: Vec<_> = names.iter().map(|name| exchange(&root, name)).collect();
+    for parts in &exchanges {
+        parts.scope.spawn(std::future::pending::<()>());
+    }
+    let began = Instant::now();
+    coordinator(&root, exchanges).cut_the_rest().await;
+    assert_eq!(began.elapsed().as_millis(), CUT_LIMIT.as_millis());
+    assert_eq!(root.failures().len(), names.len());
+}
+
+#[tokio::test]
+async fn a_drain_lists_no_failures_of_an_exchange_with_a_longer_name() {
+    let root = Scope::root("gateway");
+    let (kraken, other) = (exchange(&root, "kraken"), exchange(&root, "kraken2"));
+    let mut coordinator = coordinator(&root, vec![Arc::clone(&kraken)]);
+    coordinator.scope = kraken.scope.clone();
+    other.scope.fail("not ours");
+    kraken.scope.fail("ours");
+    kraken.scope.child("trading", Phase::Disconnect).fail("ours, too");
+    let reasons: Vec<_> = coordinator.failures().into_iter().map(|f| f.reason).collect();
+    assert_eq!(reasons, ["ours", "ours, too"]);
+}
