@@ -4,6 +4,7 @@ pub mod config;
 pub mod exchange;
 pub mod observe;
 pub mod shutdown;
+pub mod state;
 pub mod types;
 
 mod clock;
@@ -15,7 +16,6 @@ mod net;
 mod orders;
 mod report;
 mod scope;
-mod state;
 
 pub use clock::{Clock, SystemClock};
 pub use config::Config;

@@ -35,6 +35,81 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process holds the state directory.
+    #[error(
+        "state directory {path} is in use by {}; stop that gateway, or choose another directory \
+         with `gateway.state_dir` or `--state-dir`",
+        holder(*pid)
+    )]
+    InUse {
+        /// Which directory.
+        path: PathBuf,
+        /// The holder's process id, if it could be read.
+        pid: Option<u32>,
+    },
+    /// A newer gateway wrote the database.
+    #[error(
+        "{path} has schema version {found}, newer than the {known} that this gateway knows; run \
+         the gateway that wrote it, or choose another state directory"
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The newest version known here.
+        known: usize,
+    },
+    /// There is no database.
+    #[error("{path} does not exist: {advice}")]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The database is broken in a way that reading on would lose what it holds.
+    #[error(
+        "{path} is damaged: {reason}; `exchange-gateway state recover` keeps a copy of it and \
+         goes on with all that is readable"
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database cannot be used for another reason.
+    #[error("{path}: {what}: {source}")]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// SQLite's words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StateError {
+    pub(super) fn database(path: &Path, what: &'static str, error: rusqlite::Error) -> Self {
+        if super::schema::is_malformed(&error) {
+            return Self::Damaged { path: path.to_owned(), reason: error.to_string() };
+        }
+        Self::Database { path: path.to_owned(), what, source: Box::new(error) }
+    }
+
+    pub(super) fn read(path: &Path, error: &io::Error) -> Self {
+        Self::Read { path: path.to_owned(), reason: error.to_string() }
+    }
+
+    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// A directory that the gateway keeps its state in.
@@ -73,9 +148,16 @@ pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&draft, path)?;
-    // A rename is durable once its directory is. Directories cannot be opened so on Windows.
+    sync_directory(parent)
+}
+
+/// A rename is durable once its directory is.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    // Directories cannot be opened so on Windows.
     #[cfg(unix)]
-    fs::File::open(parent)?.sync_all()?;
+    fs::File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
     Ok(())
 }
 

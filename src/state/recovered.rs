@@ -1,0 +1,101 @@
+//! What the runs before left behind.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+
+use super::Damage;
+use super::checksum::Cell;
+use super::examine::{BrokenRow, read_table};
+use super::rows::{self, RunSummary, key_text};
+use super::schema::{FILLS, LAST_TICKS, ORDERS, RUNS, Table};
+use crate::market::LastTick;
+use crate::types::{Fill, Instrument, Order, TickData};
+
+/// An order that had not ended, with every fill of it that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveredOrder {
+    /// The order as last recorded.
+    pub order: Order,
+    /// Its fills; the exchange will tell them again, and their ids tell which are booked.
+    pub fills: Vec<Fill>,
+}
+
+/// What the runs before left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Every order that had not ended, in the order of their ids.
+    pub orders: Vec<RecoveredOrder>,
+    /// The last ticks, in the order of the instruments' names.
+    pub last_ticks: Vec<LastTick>,
+    /// The run before this one.
+    pub previous_run: Option<RunSummary>,
+    /// What is broken. None of it is among the rest: an order named here has to be asked for.
+    pub damaged: Vec<Damage>,
+}
+
+impl Recovered {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut damaged = Vec::new();
+        let mut orders = Vec::new();
+        let open = " INDEXED BY orders_open WHERE open = 1 ORDER BY client_id";
+        collect(connection, &ORDERS, open, (), &mut damaged, &mut orders, rows::order)?;
+        let mut recovered = Self::default();
+        for order in orders {
+            let mut booked = Vec::new();
+            let of_order = " INDEXED BY fills_of_order WHERE client_id = ?";
+            let id = params![order.client_id.as_str()];
+            collect(connection, &FILLS, of_order, id, &mut damaged, &mut booked, rows::fill)?;
+            let fills = booked.into_iter().map(|booked| booked.fill).collect();
+            recovered.orders.push(RecoveredOrder { order, fills });
+        }
+        recovered.last_ticks = last_ticks(connection, &mut damaged)?;
+        let mut runs = Vec::new();
+        let last = " ORDER BY id DESC LIMIT 1";
+        collect(connection, &RUNS, last, (), &mut damaged, &mut runs, rows::run)?;
+        recovered.previous_run = runs.pop();
+        recovered.damaged = damaged;
+        Ok(recovered)
+    }
+}
+
+pub(super) fn last_ticks(
+    connection: &Connection,
+    damaged: &mut Vec<Damage>,
+) -> rusqlite::Result<Vec<LastTick>> {
+    let mut ticks = Vec::new();
+    collect(connection, &LAST_TICKS, "", (), damaged, &mut ticks, rows::tick)?;
+    let mut last: BTreeMap<Instrument, LastTick> = BTreeMap::new();
+    for (tick, count) in ticks {
+        let instrument = tick.instrument;
+        let empty = LastTick { instrument, trade: None, quote: None, count };
+        let entry = last.entry(instrument).or_insert(empty);
+        entry.count = entry.count.max(count);
+        match tick.data {
+            TickData::Trade(_) => entry.trade = Some(tick),
+            TickData::Quote(_) => entry.quote = Some(tick),
+        }
+    }
+    Ok(last.into_values().collect())
+}
+
+/// Reads and decodes rows; what is broken or unreadable goes to `damaged`.
+pub(super) fn collect<T>(
+    connection: &Connection,
+    table: &Table,
+    rest: &str,
+    parameters: impl rusqlite::Params,
+    damaged: &mut Vec<Damage>,
+    found: &mut Vec<T>,
+    decode: impl Fn(&[Cell<'_>]) -> Result<T, String>,
+) -> rusqlite::Result<u64> {
+    read_table(connection, table, rest, parameters, |row| match row {
+        Ok(cells) => match decode(cells) {
+            Ok(value) => found.push(value),
+            Err(reason) => {
+                damaged.push(Damage::row(table.name, key_text(&cells[..table.keys]), reason));
+            }
+        },
+        Err(BrokenRow { damage, .. }) => damaged.push(damage),
+    })
+}

@@ -1,0 +1,101 @@
+//! Reads a state database beside a running gateway, or after it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::pages::DATABASE;
+use super::recovered::{collect, last_ticks};
+use super::rows::{self, RunSummary};
+use super::schema::{self, FILLS, ORDERS, RUNS};
+use super::verify::require_database;
+use super::{BookedFill, Damage, StateError};
+use crate::market::LastTick;
+use crate::types::Order;
+
+/// A look at a state database. It takes no lock and never delays the gateway that writes it.
+#[derive(Debug)]
+pub struct StateView {
+    connection: Connection,
+    path: std::path::PathBuf,
+}
+
+/// Rows, and what is broken among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Viewed<T> {
+    /// The sound rows, newest first where they have a time.
+    pub rows: Vec<T>,
+    /// Rows that are not as they were written.
+    pub damaged: Vec<Damage>,
+}
+
+impl StateView {
+    /// Opens the database of a state directory.
+    pub fn open(directory: &Path) -> Result<Self, StateError> {
+        require_database(directory)?;
+        let path = directory.join(DATABASE);
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(Duration::from_secs(1))?;
+            // Only the gateway writes to the file: the page checksums depend on it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            let version = schema::version(&connection)?;
+            Ok((connection, version))
+        };
+        let (connection, version) =
+            open().map_err(|error| StateError::database(&path, "cannot open it", error))?;
+        schema::refuse_newer(&path, version)?;
+        Ok(Self { connection, path })
+    }
+
+    /// The newest orders, at most `limit`; with `open_only`, of those that have not ended.
+    pub fn orders(&self, limit: usize, open_only: bool) -> Result<Viewed<Order>, StateError> {
+        let only = if open_only { " INDEXED BY orders_open WHERE open = 1" } else { "" };
+        self.newest(
+            &ORDERS,
+            &format!("{only} ORDER BY created DESC, client_id DESC"),
+            limit,
+            rows::order,
+        )
+    }
+
+    /// The newest fills, at most `limit`.
+    pub fn fills(&self, limit: usize) -> Result<Viewed<BookedFill>, StateError> {
+        self.newest(&FILLS, " ORDER BY time DESC, fill_id DESC", limit, rows::fill)
+    }
+
+    /// The newest runs, at most `limit`.
+    pub fn runs(&self, limit: usize) -> Result<Viewed<RunSummary>, StateError> {
+        self.newest(&RUNS, " ORDER BY id DESC", limit, rows::run)
+    }
+
+    /// The last ticks, by the instruments' names.
+    pub fn last_ticks(&self) -> Result<Viewed<LastTick>, StateError> {
+        let mut damaged = Vec::new();
+        let rows =
+            last_ticks(&self.connection, &mut damaged).map_err(|error| self.failed(error))?;
+        Ok(Viewed { rows, damaged })
+    }
+
+    fn newest<T>(
+        &self,
+        table: &schema::Table,
+        order: &str,
+        limit: usize,
+        decode: impl Fn(&[super::checksum::Cell<'_>]) -> Result<T, String>,
+    ) -> Result<Viewed<T>, StateError> {
+        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
+        let limit = params![i64::try_from(limit).unwrap_or(i64::MAX)];
+        let rest = format!("{order} LIMIT ?");
+        collect(&self.connection, table, &rest, limit, &mut damaged, &mut rows, decode)
+            .map_err(|error| self.failed(error))?;
+        Ok(Viewed { rows, damaged })
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> StateError {
+        StateError::database(&self.path, "cannot read it", error)
+    }
+}

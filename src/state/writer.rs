@@ -1,0 +1,179 @@
+//! The thread that writes: one connection, one transaction a group.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::{Connection, params, params_from_iter};
+use tracing::error;
+
+use super::checkpoint::Checkpoints;
+use super::checksum::{Cell, row_checksum};
+use super::queue::{Item, Queue};
+use super::record::{Record, WriteFailed};
+use super::rows;
+use super::schema::{FILLS, LAST_TICKS, ORDERS, RUNS, TRANSITIONS, Table};
+use crate::types::{ClientOrderId, Order, Tick};
+
+/// Items a transaction. More would make the first ones wait for little gain.
+const GROUP: usize = 256;
+
+/// The run that this process is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CurrentRun {
+    pub(super) id: i64,
+    pub(super) started: i64,
+    pub(super) pid: i64,
+}
+
+pub(super) struct WriterThread {
+    connection: Connection,
+    run: CurrentRun,
+    statements: Statements,
+    /// The next number in the history of each order that has not ended.
+    sequences: HashMap<ClientOrderId, i64>,
+}
+
+struct Statements {
+    order: String,
+    transition: String,
+    fill: String,
+    tick: String,
+    run: String,
+}
+
+impl WriterThread {
+    pub(super) fn new(connection: Connection, run: CurrentRun) -> Self {
+        let statements = Statements {
+            order: ORDERS.insert("INSERT OR REPLACE"),
+            transition: TRANSITIONS.insert("INSERT OR IGNORE"),
+            // Exchanges repeat themselves: the first telling of a fill stands.
+            fill: FILLS.insert("INSERT OR IGNORE"),
+            tick: LAST_TICKS.insert("INSERT OR REPLACE"),
+            run: RUNS.insert("INSERT OR REPLACE"),
+        };
+        Self { connection, run, statements, sequences: HashMap::new() }
+    }
+
+    /// Writes until the queue is closed and empty.
+    pub(super) fn run(mut self, queue: &Arc<Queue>, checkpoints: &Arc<Checkpoints>) {
+        let _end = EndOnDrop(queue);
+        let mut group = Vec::new();
+        while queue.take(&mut group, GROUP) {
+            let result = if let Some(failure) = queue.failure() {
+                Err(failure)
+            } else {
+                checkpoints.wait_until_released();
+                self.commit(&group)
+            };
+            match &result {
+                Ok(()) => {
+                    queue.committed();
+                    checkpoints.committed(group.len() as u64);
+                }
+                Err(failure) => queue.keep(failure.clone(), &mut group),
+            }
+            for item in group.drain(..) {
+                let Some(then) = item.then else { continue };
+                let result = result.clone();
+                if catch_unwind(AssertUnwindSafe(|| then(result))).is_err() {
+                    error!("a callback of the state database panicked");
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, group: &[Item]) -> Result<(), WriteFailed> {
+        if group.iter().all(|item| item.record.is_none()) {
+            return Ok(());
+        }
+        let written = self.write(group);
+        if let Err(failure) = &written {
+            // An error of the rollback adds nothing: what was not committed is not there.
+            _ = self.connection.execute_batch("ROLLBACK");
+            error!(%failure, "the state database is not written any more");
+            return Err(WriteFailed::from_sqlite(failure));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, group: &[Item]) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        for record in group.iter().filter_map(|item| item.record.as_ref()) {
+            match record {
+                Record::Order(order) => self.order(order)?,
+                Record::Fill(booked) => {
+                    let cells = rows::fill_cells(booked, self.run.id);
+                    insert(&self.connection, &FILLS, &self.statements.fill, &cells)?;
+                }
+                Record::Ticks { ticks } => {
+                    for last in ticks {
+                        for tick in [&last.trade, &last.quote].into_iter().flatten() {
+                            self.tick(tick, last.count)?;
+                        }
+                    }
+                }
+                Record::RunEnded(end) => {
+                    let CurrentRun { id, started, pid } = self.run;
+                    let cells = rows::run_cells(id, started, pid, Some(end));
+                    insert(&self.connection, &RUNS, &self.statements.run, &cells)?;
+                }
+            }
+        }
+        self.connection.prepare_cached("COMMIT")?.execute(())?;
+        Ok(())
+    }
+
+    fn tick(&self, tick: &Tick, count: u64) -> rusqlite::Result<()> {
+        let cells = rows::tick_cells(tick, count, self.run.id);
+        insert(&self.connection, &LAST_TICKS, &self.statements.tick, &cells).map(drop)
+    }
+
+    fn order(&mut self, order: &Order) -> rusqlite::Result<()> {
+        let cells = rows::order_cells(order, self.run.id);
+        insert(&self.connection, &ORDERS, &self.statements.order, &cells)?;
+        let id = order.client_id;
+        let mut seq = self.sequences.get(&id).copied().unwrap_or_default();
+        if !self.transition(order, seq)? {
+            // An order of an earlier run, or one that had ended.
+            let last = "SELECT max(seq) FROM transitions WHERE client_id = ?";
+            let mut statement = self.connection.prepare_cached(last)?;
+            seq = 1 + statement.query_row(params![id.as_str()], |row| row.get::<_, i64>(0))?;
+            drop(statement);
+            self.transition(order, seq)?;
+        }
+        if order.status.is_terminal() {
+            self.sequences.remove(&id);
+        } else {
+            self.sequences.insert(id, seq + 1);
+        }
+        Ok(())
+    }
+
+    /// Adds a row to the history of an order; `false` if there is one of that number.
+    fn transition(&self, order: &Order, seq: i64) -> rusqlite::Result<bool> {
+        let cells = rows::transition_cells(order, seq, self.run.id);
+        let added = insert(&self.connection, &TRANSITIONS, &self.statements.transition, &cells)?;
+        Ok(added == 1)
+    }
+}
+
+/// Inserts a row with its checksum, and tells how many rows there are more.
+pub(super) fn insert(
+    connection: &Connection,
+    table: &Table,
+    sql: &str,
+    cells: &[Cell<'_>],
+) -> rusqlite::Result<usize> {
+    let sum = Cell::Integer(i64::from(row_checksum(table.name, cells)));
+    let values = cells.iter().chain(std::iter::once(&sum));
+    connection.prepare_cached(sql)?.execute(params_from_iter(values))
+}
+
+struct EndOnDrop<'a>(&'a Queue);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
