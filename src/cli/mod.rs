@@ -15,6 +15,7 @@ mod output;
 mod report_table;
 mod run;
 mod screen;
+mod state;
 mod view;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Decode(args) => decode::decode(&args),
+        Command::State(args) => state::state(&args),
         Command::Completions(args) => completions::completions(&args),
     };
     let code = result.unwrap_or_else(|error| {

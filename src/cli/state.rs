@@ -1,0 +1,273 @@
+//! `state`: what the database holds, whether it is sound, and its recovery.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use comfy_table::{Cell, Table};
+use exchange_gateway::LastTick;
+use exchange_gateway::state::{
+    BookedFill, Damage, RecoverReport, RunSummary, StateError, StateView, VerifyReport, recover,
+    verify,
+};
+use exchange_gateway::types::{Order, OrderKind, TickData, Timestamp};
+use serde::Serialize;
+
+use super::args::{StateAction, StateArgs, StatePlace, StateRows, StateShowArgs};
+use super::report_table::{judged, new_table, right, shown};
+use super::{USAGE, check, output};
+
+const DAMAGED: u8 = 1;
+
+pub(crate) fn state(args: &StateArgs) -> io::Result<u8> {
+    let (place, json) = match &args.action {
+        StateAction::Show(args) => (&args.place, args.json),
+        StateAction::Verify(args) | StateAction::Recover(args) => (&args.place, args.json),
+    };
+    let Some(directory) = directory(place) else { return Ok(USAGE) };
+    let mut out = output::stdout();
+    let done: Result<io::Result<u8>, StateError> = match &args.action {
+        StateAction::Show(args) => StateView::open(&directory)
+            .and_then(|view| Rows::read(&view, args))
+            .map(|rows| show_rows(&mut out, &rows, json)),
+        StateAction::Verify(_) => {
+            verify(&directory).map(|report| show_verified(&mut out, &report, json))
+        }
+        StateAction::Recover(_) => {
+            recover(&directory).map(|report| show_recovered(&mut out, &report, json))
+        }
+    };
+    let code = match done {
+        Ok(shown) => shown?,
+        Err(error) => {
+            eprintln!("{error}");
+            // Damage that keeps the database from being opened is damage found all the same.
+            if matches!(error, StateError::Damaged { .. }) { DAMAGED } else { USAGE }
+        }
+    };
+    out.flush()?;
+    Ok(code)
+}
+
+fn show_rows(out: &mut impl Write, rows: &Rows, json: bool) -> io::Result<u8> {
+    rows.show(out, json)?;
+    for damage in &rows.damaged {
+        eprintln!("damaged: {damage}");
+    }
+    Ok(if rows.damaged.is_empty() { 0 } else { DAMAGED })
+}
+
+fn show_verified(out: &mut impl Write, report: &VerifyReport, json: bool) -> io::Result<u8> {
+    if json {
+        line(out, report)?;
+    } else {
+        show_report(out, report)?;
+    }
+    Ok(if report.is_sound() { 0 } else { DAMAGED })
+}
+
+fn show_recovered(out: &mut impl Write, report: &RecoverReport, json: bool) -> io::Result<u8> {
+    if json {
+        line(out, report)?;
+        return Ok(0);
+    }
+    show_report(out, &report.found)?;
+    let Some(kept) = &report.kept else {
+        writeln!(out, "There is nothing to recover.")?;
+        return Ok(0);
+    };
+    writeln!(out, "\nRecovered")?;
+    for (table, rows) in &report.rows {
+        writeln!(out, "  {table:<12} {rows:>9} rows go on")?;
+    }
+    for page in &report.repaired_pages {
+        writeln!(out, "  page {page}: one byte was wrong and is put right")?;
+    }
+    for damage in &report.set_aside {
+        writeln!(out, "  set aside in damaged_rows: {damage}")?;
+    }
+    writeln!(out, "  the files as they were found are kept in {}", kept.display())?;
+    Ok(0)
+}
+
+/// The state directory that the options name, or `None` if the configuration is faulty.
+fn directory(place: &StatePlace) -> Option<PathBuf> {
+    match (&place.state_dir, &place.config) {
+        (Some(directory), _) => Some(directory.clone()),
+        (None, Some(file)) => check::read(file).map(|config| config.gateway.state_dir),
+        (None, None) => Some("gateway-state".into()),
+    }
+}
+
+fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+fn show_report(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
+    let mut table = new_table(&["checked", "count"], io::stdout().is_terminal());
+    table.add_row(vec![Cell::new("pages"), right(report.pages)]);
+    table.add_row(vec![Cell::new("log frames"), right(report.log_frames)]);
+    for (name, rows) in &report.rows {
+        table.add_row(vec![Cell::new(format!("rows of {name}")), right(rows)]);
+    }
+    writeln!(out, "{}", shown(&table))?;
+    for note in &report.notes {
+        writeln!(out, "\nNote: {note}")?;
+    }
+    if report.is_sound() {
+        return writeln!(out, "\nEverything is as it was written.");
+    }
+    let mut table = new_table(&["where", "which", "what is wrong"], io::stdout().is_terminal());
+    for damage in &report.damaged {
+        table.add_row(vec![
+            Cell::new(&damage.table),
+            Cell::new(&damage.key),
+            judged(&damage.reason, false),
+        ]);
+    }
+    writeln!(out, "\nDamaged\n{}", shown(&table))
+}
+
+/// Rows of one kind as a table and as JSON.
+struct Rows {
+    table: Table,
+    json: Vec<serde_json::Value>,
+    damaged: Vec<Damage>,
+}
+
+impl Rows {
+    fn read(view: &StateView, args: &StateShowArgs) -> Result<Self, StateError> {
+        let limit = args.limit;
+        Ok(match args.rows {
+            StateRows::Orders => {
+                let found = view.orders(limit, args.open)?;
+                let header = [
+                    "order",
+                    "instrument",
+                    "side",
+                    "price",
+                    "quantity",
+                    "filled",
+                    "status",
+                    "reason",
+                ];
+                Self::new(&header, &found.rows, order_row, found.damaged)
+            }
+            StateRows::Fills => {
+                let found = view.fills(limit)?;
+                let header = ["fill", "order", "instrument", "price", "quantity", "fee", "time"];
+                Self::new(&header, &found.rows, fill_row, found.damaged)
+            }
+            StateRows::Ticks => {
+                let found = view.last_ticks()?;
+                let header = ["instrument", "ticks", "last trade", "bid", "ask", "received"];
+                Self::new(&header, &found.rows, tick_row, found.damaged)
+            }
+            StateRows::Runs => {
+                let found = view.runs(limit)?;
+                let header = ["run", "process", "started", "ended", "by", "outcome"];
+                Self::new(&header, &found.rows, run_row, found.damaged)
+            }
+        })
+    }
+
+    fn new<T: Serialize>(
+        header: &[&str],
+        rows: &[T],
+        cells: impl Fn(&T) -> Vec<Cell>,
+        damaged: Vec<Damage>,
+    ) -> Self {
+        let mut table = new_table(header, io::stdout().is_terminal());
+        for row in rows {
+            table.add_row(cells(row));
+        }
+        let json = rows.iter().filter_map(|row| serde_json::to_value(row).ok()).collect();
+        Self { table, json, damaged }
+    }
+
+    fn show(&self, out: &mut impl Write, json: bool) -> io::Result<()> {
+        if json {
+            return self.json.iter().try_for_each(|row| line(out, row));
+        }
+        if self.json.is_empty() {
+            return writeln!(out, "There are none.");
+        }
+        writeln!(out, "{}", shown(&self.table))
+    }
+}
+
+fn time(time: Option<Timestamp>) -> Cell {
+    time.map_or_else(|| Cell::new("-"), |time| Cell::new(format!("{time:.3}")))
+}
+
+fn or_dash(text: Option<&str>) -> Cell {
+    Cell::new(text.unwrap_or("-"))
+}
+
+fn order_row(order: &Order) -> Vec<Cell> {
+    let price = match order.request.kind {
+        OrderKind::Limit { price, .. } => price.to_string(),
+        OrderKind::Market => "market".to_owned(),
+    };
+    vec![
+        Cell::new(order.client_id),
+        Cell::new(order.request.instrument),
+        Cell::new(order.request.side),
+        right(price),
+        right(order.request.quantity),
+        right(order.filled),
+        Cell::new(order.status),
+        or_dash(order.reason.as_deref()),
+    ]
+}
+
+fn fill_row(booked: &BookedFill) -> Vec<Cell> {
+    let fill = &booked.fill;
+    let fee = fill.fee.as_ref().map(|fee| format!("{} {}", fee.amount, fee.asset));
+    vec![
+        Cell::new(&fill.fill_id),
+        Cell::new(booked.client_id),
+        Cell::new(booked.instrument),
+        right(fill.price),
+        right(fill.quantity),
+        right(or_dash(fee.as_deref())),
+        time(fill.time),
+    ]
+}
+
+fn tick_row(last: &LastTick) -> Vec<Cell> {
+    let trade = last.trade.and_then(|tick| match tick.data {
+        TickData::Trade(trade) => Some(format!("{} @ {}", trade.quantity, trade.price)),
+        TickData::Quote(_) => None,
+    });
+    let quote = last.quote.and_then(|tick| match tick.data {
+        TickData::Quote(quote) => Some(quote),
+        TickData::Trade(_) => None,
+    });
+    let received = [last.trade, last.quote].into_iter().flatten().map(|tick| tick.received).max();
+    let price = |price: Option<String>| right(or_dash(price.as_deref()));
+    vec![
+        Cell::new(last.instrument),
+        right(last.count),
+        price(trade),
+        price(quote.map(|quote| quote.bid.to_string())),
+        price(quote.map(|quote| quote.ask.to_string())),
+        time(received),
+    ]
+}
+
+fn run_row(run: &RunSummary) -> Vec<Cell> {
+    let outcome = match (&run.outcome, run.ended) {
+        (Some(outcome), _) => outcome.as_str(),
+        (None, Some(_)) => "-",
+        (None, None) => "not ended",
+    };
+    vec![
+        right(run.id),
+        right(run.pid),
+        time(Some(run.started)),
+        time(run.ended),
+        or_dash(run.trigger.as_deref()),
+        Cell::new(outcome),
+    ]
+}
