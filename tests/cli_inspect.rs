@@ -143,6 +143,36 @@ fn the_drain_of_one_exchange_is_shown_while_the_other_trades_on() {
     assert!(shown.contains("binance") && !shown.contains("kraken"), "{shown}");
 }
 
+fn progress(message: &str, more: &Value) -> String {
+    let mut line = json!({"target": "exchange_gateway::shutdown::coordinator", "message": message});
+    for (key, value) in more.as_object().unwrap() {
+        line[key] = value.clone();
+    }
+    line.to_string()
+}
+
+#[test]
+fn an_exchange_drained_before_the_shutdown_is_complete() {
+    let again = in_order("kraken").into_iter().take(3).collect();
+    let text = log(&[vec![started("now")], in_order("kraken"), again, in_order("binance")]);
+    let (output, shown) = inspect(&text, &[]);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert_eq!(shown.matches("close_frame_received").count(), 4, "{shown}");
+}
+
+#[test]
+fn a_shutdown_that_the_report_calls_degraded_is_not_called_complete() {
+    let verdict = json!({"outcome": "Degraded", "exit_code": 10});
+    let text = log(&[
+        vec![started("now"), progress("shutdown begins", &json!({"trigger": "SIGTERM"}))],
+        in_order("kraken"),
+        vec![progress("shutdown complete", &verdict)],
+    ]);
+    let (output, shown) = inspect(&text, &[]);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("the shutdown ended as Degraded (10)"), "{shown}");
+}
+
 #[test]
 fn a_reconnect_before_the_shutdown_is_not_taken_for_a_part_of_it() {
     let dropped = stage("kraken", "market", "dropped", 5, &json!({"reason": "connection reset"}));

@@ -207,6 +207,17 @@ impl Run {
         {
             missing.push(format!("the shutdown by {} never came to its end", shutdown.trigger));
         }
+        // What failed may have left every stage whole; the verdict must not be called complete then.
+        if let Some(shutdown) = &self.shutdown
+            && let Some(outcome) = &shutdown.outcome
+            && missing.is_empty()
+            && shutdown.exit_code != Some(0)
+        {
+            let code = shutdown.exit_code.map_or_else(String::new, |code| format!(" ({code})"));
+            missing.push(format!(
+                "no stage, but the shutdown ended as {outcome}{code}: its report names the failure"
+            ));
+        }
         missing
     }
 
@@ -307,9 +318,14 @@ impl Shutdown {
 impl ExchangeTimeline {
     fn add(&mut self, connection: &str, entry: StageEntry) -> Result<(), BrokenLine> {
         if entry.stage == Stage::IntakeStopped {
-            // A new shutdown of this exchange: what came before was a reconnect, or an earlier
-            // drain that was taken back.
-            self.connections.iter_mut().for_each(|connection| connection.stages.clear());
+            // A new shutdown of this exchange. What its sockets did before was a reconnect, unless
+            // it was drained already: then they are closed and stay so.
+            let drained = self.shutdown;
+            for connection in &mut self.connections {
+                if !drained || connection.connection == ORDERS {
+                    connection.stages.clear();
+                }
+            }
             self.orders_left.clear();
             self.more_orders_left = 0;
         }
