@@ -31,8 +31,9 @@ pub struct GatewayConfig {
     /// directory. Default `gateway-state`. Two gateways must never share one.
     pub state_dir: PathBuf,
     /// What the gateway's client order ids begin with, 1 to 3 lowercase letters or digits. Default
-    /// `gw`. Orders whose ids begin with it are the gateway's own and are cancelled at shutdown,
-    /// so two gateways on one account need two tags.
+    /// `gw`. Open orders whose ids begin with it are taken for the gateway's own: those that this
+    /// run did not place are named in the report as left over by an earlier run. So two gateways
+    /// on one account need two tags.
     pub order_tag: String,
 }
 
@@ -103,8 +104,9 @@ pub struct ConnectionConfig {
     pub backoff_max: Duration,
     /// A connection that lived this long resets the wait. Default 30 s.
     pub stable_after: Duration,
-    /// A market connection that brings no tick for this long is dead, even if it answers pings.
-    /// Default 60 s. Raise it for instruments that trade rarely.
+    /// A market connection that brings no tick of any instrument for this long is dead, even if it
+    /// answers pings. Default 60 s. It watches the connection as a whole: one silent instrument
+    /// among others that tick goes unnoticed. Raise it where all instruments trade rarely.
     pub feed_silence: Duration,
     /// Probe after this long without a frame; the exchange's rule if absent.
     pub probe_after: Option<Duration>,
@@ -133,16 +135,18 @@ impl Default for ConnectionConfig {
 /// Order handling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrdersConfig {
-    /// An order or cancel without an answer for this long is unknown and is asked about. Default
-    /// 5 s. Short values ask about orders that are merely slow.
+    /// A new order without an answer for this long is unknown and is asked about. Default 5 s.
+    /// Short values ask about orders that are merely slow. A cancel is no question of this: it is
+    /// asked for again after `shutdown.cancel_retry`.
     pub ack_timeout: Duration,
     /// An unanswered question "how does it stand" is repeated after this. Default 2 s.
     pub query_retry: Duration,
-    /// Commands that may wait for one connection, 1 to 65,536. Default 1024. A full queue refuses
-    /// the order as not sent.
+    /// New orders that may wait for one connection, 1 to 65,536. Default 1024. A full queue refuses
+    /// the order as not sent. Cancels and questions do not count: they go ahead, once an order.
     pub queue: usize,
-    /// Order updates that a slow bot may be behind before it is told that it missed some, 16 to
-    /// 1,048,576. Default 65,536.
+    /// Order updates that a slow bot may be behind before new orders are refused as busy, 16 to
+    /// 1,048,576. Default 65,536. No update is ever dropped: the refusal is what keeps their number
+    /// in bounds.
     pub updates_backlog: usize,
     /// Ended orders kept in memory for questions and late fills, at most 1,000,000. Default
     /// 10,000.
