@@ -1,5 +1,6 @@
 //! The `mock-exchange` program: the mock beside the process that it is for.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,13 +80,18 @@ impl Arguments {
     }
 }
 
+/// Prints a line; a reader who has left is no reason to end, as `println` would.
+macro_rules! say {
+    ($($words:tt)*) => { _ = writeln!(std::io::stdout(), $($words)*) };
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("mock-exchange: {problem}");
+            esay!("mock-exchange: {problem}");
             ExitCode::FAILURE
         }
     }
@@ -106,7 +112,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     }
     announce(&mock);
     signals.wait().await;
-    println!("closing the sockets");
+    say!("closing the sockets");
     summarise(&mock.shutdown().await);
     Ok(())
 }
@@ -114,21 +120,21 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
 fn announce(mock: &MockExchange) {
     for venue in mock.venues() {
         let credentials = venue.credentials();
-        println!("{}", venue.name());
-        println!("  http    {}", venue.http_url());
-        println!("  ws      {}", venue.ws_url());
-        println!("  key     {}", credentials.api_key);
-        println!("  secret  {}", credentials.api_secret);
+        say!("{}", venue.name());
+        say!("  http    {}", venue.http_url());
+        say!("  ws      {}", venue.ws_url());
+        say!("  key     {}", credentials.api_key);
+        say!("  secret  {}", credentials.api_secret);
     }
     if let Some(url) = mock.control_url() {
-        println!("control\n  http    {url}");
+        say!("control\n  http    {url}");
     }
-    println!("the keys are test data; stop with Ctrl-C");
+    say!("the keys are test data; stop with Ctrl-C");
 }
 
 fn summarise(ledger: &Ledger) {
     for (name, exchange) in &ledger.exchanges {
-        println!(
+        say!(
             "{name}: {} orders ({} still open), {} fills, {} cancels, {} connections",
             exchange.orders.len(),
             exchange.open_orders.len(),
@@ -137,7 +143,7 @@ fn summarise(ledger: &Ledger) {
             exchange.connections.len(),
         );
         for order in &exchange.open_orders {
-            println!(
+            say!(
                 "  open: {} {:?} {} {} at {}",
                 order.client_id,
                 order.side,
