@@ -194,7 +194,7 @@ fn what_a_demo_cannot_do_is_said_before_it_begins() {
     assert!(shown(&output).contains("/no/such.toml"), "{}", shown(&output));
     let output = demo(directory.path()).args(["--exchanges", "nyse"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(shown(&output).contains("binance, kraken"), "{}", shown(&output));
+    assert!(shown(&output).contains("binance, deribit, kraken"), "{}", shown(&output));
     let output = demo(directory.path()).args(["--for", "5"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(shown(&output).contains("a number and a unit"), "{}", shown(&output));

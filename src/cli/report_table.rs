@@ -179,6 +179,18 @@ fn summary(text: &mut String, exchange: &ExchangeReport) {
             ended - ORDERS_LISTED
         );
     }
+    let leftovers = &exchange.leftover_orders;
+    if !leftovers.is_empty() {
+        let count = leftovers.len();
+        _ = writeln!(text, "{name}: {count} orders that an earlier run left open; see to them:");
+    }
+    for order in leftovers {
+        let instrument = order.instrument.map_or_else(
+            || "an instrument that is not configured".to_owned(),
+            |instrument| instrument.to_string(),
+        );
+        _ = writeln!(text, "  {}: still open, on {instrument}", order.client_id);
+    }
     if exchange.foreign_orders > 0 {
         let count = exchange.foreign_orders;
         _ = writeln!(text, "{name}: {count} open orders are not the gateway's and were left alone");
@@ -228,7 +240,7 @@ fn verdict(text: &mut String, report: &ShutdownReport, colors: bool) {
 #[cfg(test)]
 mod tests {
     use exchange_gateway::shutdown::{
-        Failure, OrderReport, Phase, PhaseReport, StageReport, StateReport,
+        Failure, LeftoverOrder, OrderReport, Phase, PhaseReport, StageReport, StateReport,
     };
     use exchange_gateway::types::{ClientOrderId, ExchangeName, OrderStatus};
 
@@ -269,6 +281,11 @@ mod tests {
                 exchange,
                 orders,
                 foreign_orders: 2,
+                leftover_orders: vec![LeftoverOrder {
+                    client_id: ClientOrderId::new("gw0earlier").unwrap(),
+                    exchange_id: None,
+                    instrument: exchange.instrument("ETH-USDT").ok(),
+                }],
                 connections: vec![ConnectionReport {
                     connection: "market".into(),
                     stages: vec![
@@ -312,6 +329,7 @@ mod tests {
             "unknown",
             "no answer to the cancel within 8 s",
             "binance: 5 more orders ended",
+            "gw0earlier: still open, on binance:ETH-USDT",
             "binance: 2 open orders are not the gateway's",
             "gateway/binance/trading: lost",
             "ORDERS LEFT, exit code 13",

@@ -14,7 +14,7 @@ use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
 use url::Url;
 
 use super::args::DemoArgs;
-use super::run::{not_started, runtime, say, show_end, show_previous, until_end};
+use super::run::{complete, not_started, say, show_end, show_previous, until_end};
 use super::{NOT_STARTED, USAGE, ledger_table, logging, screen, view};
 use strategy::{Activity, Strategy};
 
@@ -35,7 +35,7 @@ pub(crate) fn demo(args: &DemoArgs) -> io::Result<u8> {
             return Ok(USAGE);
         }
     };
-    runtime()?.block_on(async {
+    complete(async {
         let mock = match MockExchange::start(mock_config(args)).await {
             Ok(mock) => mock,
             Err(error) => {
@@ -59,6 +59,7 @@ fn mock_config(args: &DemoArgs) -> MockConfig {
         seed: args.seed,
         binance: venue(AdapterKind::Binance),
         kraken: venue(AdapterKind::Kraken),
+        deribit: venue(AdapterKind::Deribit),
         control: args.control,
         ..MockConfig::default()
     }
@@ -73,6 +74,7 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         }
     };
     introduce(&mock);
+    let limits = config.shutdown.clone();
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
@@ -93,8 +95,8 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         let shown = view::show(&gateway, title, PLAIN_PAUSE);
         tokio::join!(shown, strategy.trade(), strategy.follow()).0
     };
-    let report = until_end(&gateway, Some(args.duration), shown).await?;
-    show_end(&gateway, &report);
+    let report = until_end(&gateway, &limits, Some(args.duration), shown).await?;
+    let code = show_end(&gateway, &report, args.report.as_deref());
     let state = gateway.state_directory().path().display().to_string();
     drop(gateway);
     let ledger = mock.shutdown().await;
@@ -106,7 +108,7 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         ledger_table::render(&ledger, screen::stdout_colors()),
         log = log.display(),
     ));
-    Ok(report.outcome.exit_code())
+    Ok(code)
 }
 
 fn introduce(mock: &MockExchange) {
@@ -138,7 +140,11 @@ fn gateway_config(
             api_secret: Secret::new(keys.api_secret),
         });
         for instrument in venue.instruments().iter().take(INSTRUMENTS) {
-            let pair = format!("{}-{}", instrument.base, instrument.quote);
+            let pair = match instrument.contract {
+                // A contract is no pair of assets; it goes by the exchange's own name.
+                Some(_) => instrument.symbol.to_string(),
+                None => format!("{}-{}", instrument.base, instrument.quote),
+            };
             exchange.instruments.push(exchange.name.instrument(&pair)?);
         }
         config.exchanges.push(exchange);
