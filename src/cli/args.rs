@@ -13,7 +13,8 @@ Keeps WebSocket connections to several exchanges, routes ticks and orders betwee
 bots, and closes cleanly: at exit, every order is confirmed closed by its exchange or named in the
 report.
 
-Stop it with Ctrl-C or SIGTERM. A second signal forces the exit.";
+Stop it with Ctrl-C or SIGTERM. A second signal forces the exit: it waits for nothing any more, and
+still saves and reports. A third ends the process at once.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -23,17 +24,17 @@ Examples:
   exchange-gateway inspect gateway.log
   exchange-gateway decode --exchange kraken --connection market recorded.jsonl | jq .price
 
-Exit codes of a shutdown:
+Exit codes of `run` and `demo`:
    0  every order confirmed closed, state saved, every connection closed in order
   10  orders and state are safe, but something else failed
   11  the deadline ended it
   12  the operator forced it with a second signal
   13  an order is left open or unknown; it is named in the report
   14  state could not be saved
-Others:
-   1  the gateway could not start, and no order was sent; `inspect` found something missing;
-      `decode` met an unreadable message
-   2  wrong usage, a faulty configuration, an unreadable file";
+   1  the gateway could not start; no order was sent
+   2  wrong arguments or configuration; nothing was started
+Of the others: 0 all is well, 1 `inspect` found something missing, `decode` met an unreadable
+message or `state` found damage, 2 wrong arguments, a faulty configuration or an unreadable file.";
 
 #[derive(Debug, Parser)]
 #[command(name = "exchange-gateway", version, about = "A WebSocket gateway to several exchanges \
@@ -91,6 +92,9 @@ pub(crate) struct DemoArgs {
     /// The JSON log [default: gateway.log in the state directory]
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+    /// Also write the report of the shutdown as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Faults for the exchanges to make, as [[fault]] tables in a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
@@ -117,6 +121,9 @@ pub(crate) struct RunArgs {
     /// Also write the log as JSON, one object a line; `inspect` reads it
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+    /// Also write the report of the shutdown as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// End after this long
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,

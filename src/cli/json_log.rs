@@ -1,13 +1,14 @@
 //! The log file: one JSON object a line, with the fields of the event and of the spans around it
 //! side by side, so that `jq 'select(.exchange == "kraken")'` finds everything of an exchange.
 //!
-//! Each line is written before the logging call returns, so nothing is lost at exit or at a crash.
+//! A thread writes the lines, so that a disk that hangs stalls nothing; each is on its way to the
+//! file a moment after the logging call, and [`JsonLog::close`] waits for the last.
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -17,11 +18,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
+use super::spool::{Spool, Work};
+
+/// Lines that may wait for the disk, some MiB.
+const WAITING: usize = 16_384;
+
 /// Where the lines go: the file, and the standard error from the first failure on.
+#[derive(Clone)]
 pub(crate) struct JsonLog {
-    path: PathBuf,
-    file: Mutex<Option<Box<dyn Write + Send>>>,
-    notice: fn(&str),
+    lines: Spool<String>,
 }
 
 impl JsonLog {
@@ -35,24 +40,58 @@ impl JsonLog {
     }
 
     fn new(path: &Path, file: Box<dyn Write + Send>, notice: fn(&str)) -> Self {
-        Self { path: path.to_owned(), file: Mutex::new(Some(file)), notice }
+        let writer = LogWriter { path: path.to_owned(), file: Some(file), notice };
+        Self { lines: Spool::start("log-file", WAITING, writer) }
     }
 
-    fn write(&self, line: &str) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = file.as_mut() else {
+    fn write(&self, line: String) {
+        // What does not fit is counted, and told in the file.
+        _ = self.lines.put(line);
+    }
+
+    /// Waits up to `limit` until every line so far is written, and returns how many were not.
+    pub(crate) fn settle(&self, limit: Duration) -> u64 {
+        self.lines.settle(limit)
+    }
+
+    /// The same, and takes no more.
+    pub(crate) fn close(&self, limit: Duration) -> u64 {
+        self.lines.close(limit)
+    }
+}
+
+struct LogWriter {
+    path: PathBuf,
+    file: Option<Box<dyn Write + Send>>,
+    notice: fn(&str),
+}
+
+impl Work for LogWriter {
+    type Item = String;
+
+    fn work(&mut self, line: String) -> io::Result<()> {
+        let Some(writer) = self.file.as_mut() else {
             (self.notice)(line.trim_end());
-            return;
+            return Ok(());
         };
         // One call a line, so that two processes appending to one file do not tear lines.
         if let Err(error) = writer.write_all(line.as_bytes()) {
-            *file = None;
+            self.file = None;
             let path = self.path.display();
             (self.notice)(&format!(
                 "the log file {path} cannot be written ({error}); the log goes on here"
             ));
             (self.notice)(line.trim_end());
         }
+        Ok(())
+    }
+
+    fn lost(&mut self, count: u64) -> io::Result<()> {
+        let time = jiff::Timestamp::now();
+        self.work(format!(
+            "{{\"time\":\"{time}\",\"level\":\"ERROR\",\"target\":\"exchange_gateway::log\",\
+             \"message\":\"log lines lost: the file was too slow\",\"count\":{count}}}\n"
+        ))
     }
 }
 
@@ -98,7 +137,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for JsonLog {
             _ = write!(line, ",{}:{value}", Value::from(name));
         }
         line.push_str("}\n");
-        self.write(&line);
+        self.write(line);
     }
 }
 
@@ -155,12 +194,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/gateway.log");
         let log = JsonLog::open(&path, |_| ()).unwrap();
-        let subscriber = tracing_subscriber::registry().with(log);
+        let subscriber = tracing_subscriber::registry().with(log.clone());
         tracing::subscriber::with_default(subscriber, || {
             let _outer = tracing::info_span!("exchange", exchange = "kraken", level = 7).entered();
             let _inner = tracing::info_span!("connection", connection = %"market").entered();
             tracing::warn!(target: "exchange_gateway::stage", elapsed_ms = 12_u64, "the {}", "end");
         });
+        assert_eq!(log.close(Duration::from_secs(20)), 0);
         let text = std::fs::read_to_string(&path).unwrap();
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["message"], "the end");
@@ -193,8 +233,9 @@ mod tests {
         let log = JsonLog::new(Path::new("full.log"), Box::new(Full(writes.clone())), |_| {
             NOTICES.fetch_add(1, Ordering::Relaxed);
         });
-        log.write("one\n");
-        log.write("two\n");
+        log.write("one\n".to_owned());
+        log.write("two\n".to_owned());
+        assert_eq!(log.close(Duration::from_secs(20)), 0);
         assert_eq!(writes.load(Ordering::Relaxed), 1);
         assert_eq!(NOTICES.load(Ordering::Relaxed), 3, "the notice and two lines");
     }

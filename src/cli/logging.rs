@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -18,7 +20,11 @@ use super::screen;
 /// What the file always holds, whatever the terminal shows.
 const FILE_FILTER: &str = "info,exchange_gateway=debug";
 
-/// Installs both writers. `terminal` is a filter such as `info` or `warn,exchange_gateway=debug`.
+/// The log file, to be closed at the end.
+static FILE: OnceLock<JsonLog> = OnceLock::new();
+
+/// Installs both writers, and has panics logged by them: the standard library's own message would
+/// wait for the terminal. `terminal` is a filter such as `info` or `warn,exchange_gateway=debug`.
 ///
 /// # Errors
 ///
@@ -34,12 +40,39 @@ pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
         .with_writer(|| screen::LogLine)
         .with_filter(filter);
     let json = match file {
-        Some(path) => Some(JsonLog::open(path, screen::notice)?.with_filter(
-            FILE_FILTER.parse::<Targets>().map_err(|error| invalid(error.to_string()))?,
-        )),
+        Some(path) => {
+            let log = JsonLog::open(path, screen::notice)?;
+            let filter = FILE_FILTER.parse::<Targets>();
+            _ = FILE.set(log.clone());
+            Some(log.with_filter(filter.map_err(|error| invalid(error.to_string()))?))
+        }
         None => None,
     };
-    tracing_subscriber::registry().with(readable).with(json).try_init().map_err(io::Error::other)
+    let installed = tracing_subscriber::registry().with(readable).with(json).try_init();
+    installed.map_err(io::Error::other)?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
+    Ok(())
+}
+
+/// Writes out what log file and terminal are still to get, each within `limit`, and tells what
+/// was not written wherever that is possible. Nothing is logged after this.
+pub(crate) fn close(limit: Duration) {
+    let file = FILE.get();
+    let unwritten = file.map_or(0, |file| file.settle(limit));
+    if unwritten > 0 {
+        screen::notice(&format!(
+            "exchange-gateway: the log file hangs; {unwritten} lines are lost"
+        ));
+    }
+    let unread = screen::close(limit);
+    if unread > 0 {
+        tracing::warn!(count = unread, "output was never read and is lost");
+    }
+    if let Some(file) = file
+        && unwritten == 0
+    {
+        file.close(limit);
+    }
 }
 
 /// Hours, minutes, seconds and milliseconds, UTC.

@@ -15,8 +15,10 @@ mod output;
 mod report_table;
 mod run;
 mod screen;
+mod spool;
 mod state;
 mod view;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -1,16 +1,25 @@
 //! `run`: a gateway from a configuration file, until it is asked to end.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use exchange_gateway::shutdown::ShutdownReport;
+use exchange_gateway::config::ShutdownConfig;
+use exchange_gateway::shutdown::{Outcome, ShutdownReport};
 use exchange_gateway::{Config, Gateway, SavedTicks, StartError};
 
 use super::args::RunArgs;
+use super::watchdog::{Watchdog, within};
 use super::{NOT_STARTED, USAGE, check, logging, report_table, screen, view};
 
 /// How often an instrument is shown where there is no terminal.
 const PLAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long terminal and log file may take to get what is still to be written at the end.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How long the report's file may take; a disk that hangs keeps nobody.
+const REPORT: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
     let Some(mut config) = check::read(&args.config) else { return Ok(USAGE) };
@@ -22,10 +31,11 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
         eprintln!("exchange-gateway: {error}");
         return Ok(USAGE);
     }
-    runtime()?.block_on(serve(config, args.duration))
+    complete(serve(config, args))
 }
 
-async fn serve(config: Config, limit: Option<Duration>) -> io::Result<u8> {
+async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
+    let limits = config.shutdown.clone();
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
@@ -36,14 +46,18 @@ async fn serve(config: Config, limit: Option<Duration>) -> io::Result<u8> {
         say("running; Ctrl-C or SIGTERM ends it");
         view::show(&gateway, || "exchange-gateway".to_owned(), PLAIN_PAUSE).await
     };
-    let report = until_end(&gateway, limit, shown).await?;
-    show_end(&gateway, &report);
-    Ok(report.outcome.exit_code())
+    let report = until_end(&gateway, &limits, args.duration, shown).await?;
+    Ok(show_end(&gateway, &report, args.report.as_deref()))
 }
 
-/// The runtime of the program.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Runs the program's work on its runtime. Whatever hangs in the background then, such as a write
+/// to a disk that does not answer, does not keep the process.
+pub(crate) fn complete(work: impl Future<Output = io::Result<u8>>) -> io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(work);
+    runtime.shutdown_background();
+    logging::close(FLUSH);
+    code
 }
 
 /// Tells why there is no gateway, and what exit code that is.
@@ -53,12 +67,14 @@ pub(crate) fn not_started(error: &StartError) -> u8 {
 }
 
 /// Runs until a signal or the time limit while `shown` shows it; the shutdown does not depend on
-/// whether somebody looks.
+/// whether somebody looks, and the process ends even if the shutdown does not.
 pub(crate) async fn until_end(
     gateway: &Gateway,
+    limits: &ShutdownConfig,
     limit: Option<Duration>,
     shown: impl Future<Output = io::Result<()>>,
-) -> io::Result<std::sync::Arc<ShutdownReport>> {
+) -> io::Result<Arc<ShutdownReport>> {
+    let mut watchdog = None;
     let elapsed = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -66,12 +82,24 @@ pub(crate) async fn until_end(
         }
         "the end of --for"
     };
+    let watched = async {
+        match Watchdog::start(gateway, limits) {
+            Ok(started) => watchdog = Some(started),
+            Err(error) => tracing::error!(%error, "nothing ends a shutdown that hangs"),
+        }
+        tracing::debug!("signals are heard");
+        shown.await
+    };
     // In this order: who sees the first output may send a signal.
-    let (report, shown) = tokio::join!(biased; gateway.run_until(elapsed), shown);
+    let (report, shown) = tokio::join!(biased; gateway.run_until(elapsed), watched);
     if shown.is_err() {
         tracing::debug!("nobody reads the output any more");
     }
-    report
+    let report = report?;
+    if let Some(watchdog) = watchdog {
+        watchdog.reported(report.outcome.exit_code());
+    }
+    Ok(report)
 }
 
 /// Prints what the run before saved.
@@ -82,16 +110,36 @@ pub(crate) fn show_previous(previous: Option<&SavedTicks>) {
     say(&format!("Last ticks of the previous run, saved {saved}\n{table}\n"));
 }
 
-/// Prints the last ticks and the report.
-pub(crate) fn show_end(gateway: &Gateway, report: &ShutdownReport) {
+/// Prints the last ticks and the report, writes the report's file if there is to be one, and
+/// returns the exit code.
+pub(crate) fn show_end(gateway: &Gateway, report: &ShutdownReport, file: Option<&Path>) -> u8 {
     let colors = screen::stdout_colors();
     let table = view::ticks_table(&gateway.last_ticks(), None, colors);
     say(&format!("\nLast ticks\n{table}\n\n{}", report_table::render(report, colors).trim_end()));
+    let code = report.outcome.exit_code();
+    let Some(file) = file else { return code };
+    match write_report(report, file) {
+        Ok(()) => code,
+        Err(error) => {
+            let file = file.display();
+            screen::notice(&format!("exchange-gateway: the report {file}: {error}"));
+            // All else went well, so that nobody would look for it.
+            if code == 0 { Outcome::Degraded.exit_code() } else { code }
+        }
+    }
+}
+
+fn write_report(report: &ShutdownReport, file: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    let file = file.to_owned();
+    let written = within(REPORT, move || std::fs::write(file, text));
+    written.unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the disk hangs")))
 }
 
 /// Prints lines; a reader who has left is no reason to stop.
 pub(crate) fn say(text: &str) {
-    if screen::line(text).is_err() {
+    if screen::last_line(text).is_err() {
         tracing::debug!("nobody reads the output any more");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn show(
         }
         if live {
             let title = format!("{}{}", title(), phase_note(*phase.borrow()));
-            screen::table(&page(gateway, &title))?;
+            screen::table(page(gateway, &title))?;
             continue;
         }
         let ticks = gateway.last_ticks();
