@@ -209,7 +209,7 @@ fn state(text: &mut String, report: &ShutdownReport) {
             let late = state.late_ticks;
             _ = writeln!(
                 text,
-                "  {late} ticks came after market data was frozen and are not in it"
+                "  ticks that came after market data was frozen and are not in it: {late}"
             );
         }
     } else {
@@ -325,7 +325,7 @@ mod tests {
             "timed out",
             "8006 (1000)",
             "in order",
-            "3 ticks came after",
+            "not in it: 3",
             "unknown",
             "no answer to the cancel within 8 s",
             "binance: 5 more orders ended",

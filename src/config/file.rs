@@ -474,6 +474,7 @@ mod tests {
                 "api_key_env = \"KEY\"\napi_secret_file = \"/no/such\"",
                 "api_secret_file: /no/such cannot be read: ",
             ),
+            ("colour = 1", "api_secret_file, ca_file, instruments, connection"),
             ("ca_file = \"/no/such\"", "ca_file: /no/such cannot be read: "),
             (
                 "adapter = \"krakn\"",

@@ -44,7 +44,10 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn get(&mut self, name: &'static str) -> Option<&'t Value<'t>> {
-        self.known.push(name);
+        // Some keys are looked at twice, but are one key to the reader of a fault.
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.table?.get(name)
     }
 }
