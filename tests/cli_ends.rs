@@ -64,7 +64,7 @@ fn stuck() -> Stuck {
     let (reader, writer) = std::io::pipe().unwrap();
     // Somebody fills it and hangs in the end, as the program would; it ends with the reader.
     let mut filler = writer.try_clone().unwrap();
-    let (filled, told) = mpsc::channel();
+    let (filled, blocks) = mpsc::channel();
     thread::spawn(move || {
         let block = [b'x'; 4096];
         while std::io::Write::write_all(&mut filler, &block).is_ok() {
@@ -72,7 +72,7 @@ fn stuck() -> Stuck {
         }
     });
     // Full is what takes nothing for a while.
-    while told.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    while blocks.recv_timeout(Duration::from_millis(500)).is_ok() {}
     Stuck { _reader: reader, writer }
 }
 
