@@ -64,11 +64,11 @@ fn stuck() -> Stuck {
     let (reader, writer) = std::io::pipe().unwrap();
     // Somebody fills it and hangs in the end, as the program would; it ends with the reader.
     let mut filler = writer.try_clone().unwrap();
-    let (filled, blocks) = mpsc::channel();
+    let (count, blocks) = mpsc::channel();
     thread::spawn(move || {
         let block = [b'x'; 4096];
         while std::io::Write::write_all(&mut filler, &block).is_ok() {
-            _ = filled.send(());
+            _ = count.send(());
         }
     });
     // Full is what takes nothing for a while.
