@@ -106,6 +106,9 @@ impl Live<'_> {
 
     pub(super) fn send_probe(&mut self) -> Result<(), Ending> {
         match self.probe {
+            // A message that waits for the pacer will be answered as well, and would never have its
+            // turn if probes went ahead of it again and again.
+            Probe::PingFrame if !self.backlog.is_empty() => Ok(()),
             Probe::PingFrame => {
                 self.pacer.count(Instant::now());
                 self.socket.ping().map_err(|error| broken(&error))
