@@ -4,9 +4,10 @@
 mod common;
 
 use common::judge::judge;
-use common::{BOTH, Bench, reported, resting, symbol, within};
+use common::{BOTH, Bench, connection, reported, resting, symbol, until, within};
 use exchange_gateway::shutdown::{OrderFate, Outcome};
 use exchange_gateway::types::OrderStatus;
+use exchange_gateway::{ConnectionStatus, Gateway};
 use mock_exchange::{Disconnect, Fault, FaultAction, Refusal, Side};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,6 +46,15 @@ async fn only_the_gateway_s_own_orders_are_cancelled() {
     assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
 }
 
+/// Waits until the gateway knows that its trading connection is gone, or has been.
+async fn loss_noticed(gateway: &Gateway, exchange: &str) {
+    until("the loss is noticed", || {
+        let now = connection(gateway, exchange, "trading");
+        now.status != ConnectionStatus::Live || now.reconnects > 0
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_order_that_fills_while_the_connection_is_down_is_not_called_kept() {
     let bench = Bench::start(BOTH).await;
@@ -58,6 +68,7 @@ async fn a_kept_order_that_fills_while_the_connection_is_down_is_not_called_kept
         let venue = bench.venue(exchange);
         venue.drop_connections(Disconnect::Rst);
         bench.ledger(|l| l.exchange(exchange).connections.iter().all(|c| c.closed.is_some())).await;
+        loss_noticed(&gateway, exchange).await;
         let price = "20000".parse().expect("a price");
         let quantity = "0.01".parse().expect("a quantity");
         venue.trade(symbol(exchange), Side::Sell, price, quantity).expect("a trade");
@@ -102,6 +113,7 @@ async fn a_kept_order_that_is_unknown_is_settled_or_named_never_called_kept_blin
         assert_eq!(order.status, OrderStatus::Open);
         ids.push(order.id());
         bench.venue(exchange).drop_connections(Disconnect::Rst);
+        loss_noticed(&gateway, exchange).await;
     }
     let report = within(gateway.shutdown()).await;
     judge(&report, &bench.mock.ledger());

@@ -150,6 +150,9 @@ async fn stop_while_orders_are_stuck(exchange: &str, for_ms: Option<u64>) {
     if for_ms.is_none() {
         bench.config.shutdown.cancel_pending = Duration::from_millis(500);
         bench.connections(|connection| connection.close_timeout = Duration::from_millis(300));
+    } else {
+        // Long enough that the connection is not taken for dead before it is read again.
+        bench.config.shutdown.cancel_retry = Duration::from_secs(2);
     }
     let gateway = Gateway::start_in(bench.config.clone(), narrow()).await.expect("it starts");
     let updates = gateway.orders().updates();
