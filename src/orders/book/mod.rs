@@ -189,18 +189,22 @@ impl Book {
     }
 
     /// Shutdown: every unfinished order is watched until the report, and a cancel is wanted for
-    /// each that is not to be kept.
+    /// each that is not to be kept; those to be kept are asked whether they are still there.
     pub(crate) fn want_cancel_all(&mut self, now: Moment) -> Effects {
         let mut effects = Effects::default();
         self.cancelling_all = true;
         let ids: Vec<_> = self.open.keys().copied().collect();
         for id in ids {
             self.watched.insert(id);
-            let keep = |entry: &Entry| entry.order.request.on_shutdown == OnShutdown::Keep;
-            if !self.open.get(&id).is_some_and(keep) {
+            let Some(entry) = self.open.get_mut(&id) else { continue };
+            if entry.order.request.on_shutdown == OnShutdown::Cancel {
                 let more = self.want_cancel(id, now);
                 effects.changes.extend(more.changes);
                 effects.work.extend(more.work);
+            } else if entry.order.status != OrderStatus::Pending {
+                // What was last heard of it may be old, over a connection that is dead by now.
+                entry.refreshed = false;
+                effects.work.push(Work::Query(id));
             }
         }
         effects
