@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            esay!("mock-exchange: {problem}");
+            _ = writeln!(std::io::stderr(), "mock-exchange: {problem}");
             ExitCode::FAILURE
         }
     }

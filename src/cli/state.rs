@@ -12,8 +12,8 @@ use exchange_gateway::state::{
 use exchange_gateway::types::{Order, OrderKind, TickData, Timestamp};
 use serde::Serialize;
 
-use super::args::{StateAction, StateArgs, StatePlace, StateRows, StateShowArgs};
 use super::report_table::{judged, new_table, right, shown};
+use super::state_args::{StateAction, StateArgs, StatePlace, StateRows, StateShowArgs};
 use super::{USAGE, check, output};
 
 const DAMAGED: u8 = 1;

@@ -91,23 +91,6 @@ pub enum StateError {
     },
 }
 
-impl StateError {
-    pub(super) fn database(path: &Path, what: &'static str, error: rusqlite::Error) -> Self {
-        if super::schema::is_malformed(&error) {
-            return Self::Damaged { path: path.to_owned(), reason: error.to_string() };
-        }
-        Self::Database { path: path.to_owned(), what, source: Box::new(error) }
-    }
-
-    pub(super) fn read(path: &Path, error: &io::Error) -> Self {
-        Self::Read { path: path.to_owned(), reason: error.to_string() }
-    }
-
-    pub(super) fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
-    }
-}
-
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

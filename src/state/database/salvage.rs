@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::checksum::Cell;
-use super::database::{create_at, finish, remove};
 use super::directory::{replace_file, sync_directory};
 use super::examine::{BrokenRow, read_table};
+use super::handle::{create_at, finish, remove};
 use super::image::{TemporaryFile, build, open_immutable};
 use super::lock::DirectoryLock;
 use super::pages::{DATABASE, LOG, PageSums, SUMS};
