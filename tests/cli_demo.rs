@@ -98,7 +98,7 @@ fn a_demo_trades_on_both_exchanges_and_leaves_nothing_behind() {
 
 #[test]
 fn a_signal_ends_a_demo_through_every_phase() {
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
         let directory = tempfile::tempdir().unwrap();
         let mut child = demo(directory.path())
             .args(["--for", "1m", "--exchanges", "kraken"])

@@ -171,7 +171,7 @@ impl Gateway {
         self.inner.begin_shutdown("force()");
     }
 
-    /// Runs until SIGINT or SIGTERM, then shuts down; a second one forces. The handlers are
+    /// Runs until SIGINT, SIGTERM or SIGHUP, then shuts down; a second one forces. The handlers are
     /// installed by this call and stay installed, as the system allows nothing else.
     ///
     /// # Errors

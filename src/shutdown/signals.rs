@@ -2,12 +2,15 @@
 
 use std::io;
 
-/// Waits for SIGINT and SIGTERM (Ctrl-C and close events on Windows).
+/// Waits for SIGINT, SIGTERM and SIGHUP (Ctrl-C and close events on Windows). A terminal that is
+/// closed sends SIGHUP, which would end the process with its orders open.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
     #[cfg(windows)]
     interrupt: tokio::signal::windows::CtrlC,
     #[cfg(windows)]
@@ -22,6 +25,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -33,6 +37,17 @@ impl Signals {
     }
 
     /// The name of the next one. Cancel safe.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+
+    /// The name of the next one. Cancel safe.
+    #[cfg(windows)]
     pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",

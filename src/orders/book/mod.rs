@@ -580,6 +580,7 @@ impl Book {
                 | OrderNews::Filled { .. }
                 | OrderNews::Status { .. }
                 | OrderNews::Ended { .. }
+                | OrderNews::Unreadable { .. }
         );
         if !exists || !self.closed.get(&id).is_some_and(|entry| entry.presumed) {
             return false;

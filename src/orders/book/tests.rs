@@ -328,6 +328,15 @@ fn an_order_presumed_absent_that_shows_up_is_open_again_and_cancelled() {
 }
 
 #[test]
+fn unreadable_news_of_an_order_presumed_absent_shows_that_it_exists() {
+    let mut bench = Bench::sent("a");
+    bench.presume_absent("a");
+    let unreadable = OrderNews::Unreadable { reason: "a status that is not known".into() };
+    assert_eq!(bench.apply(&event("a", unreadable)).work, vec![Work::Query(id("a"))]);
+    assert_eq!(bench.status("a"), OrderStatus::OutcomeUnknown);
+}
+
+#[test]
 fn an_order_presumed_absent_is_not_forgotten() {
     let mut bench = Bench::sent("a");
     bench.presume_absent("a");
