@@ -1,4 +1,4 @@
-//! A WebSocket gateway to several exchanges that closes cleanly and reports the truth.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 pub mod exchange;

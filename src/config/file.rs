@@ -18,7 +18,8 @@ impl Config {
     /// # Errors
     ///
     /// Every fault of the file together; one fault if it cannot be read at all.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
         let origin = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_toml(&text, &origin),
