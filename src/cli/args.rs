@@ -52,7 +52,6 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Inspect(InspectArgs),
     Decode(DecodeArgs),
-    #[cfg(feature = "database")]
     State(super::state_args::StateArgs),
     Completions(CompletionsArgs),
 }

@@ -16,9 +16,7 @@ mod report_table;
 mod run;
 mod screen;
 mod spool;
-#[cfg(feature = "database")]
 mod state;
-#[cfg(feature = "database")]
 mod state_args;
 mod view;
 mod watchdog;
@@ -42,7 +40,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Decode(args) => decode::decode(&args),
-        #[cfg(feature = "database")]
         Command::State(args) => state::state(&args),
         Command::Completions(args) => completions::completions(&args),
     };

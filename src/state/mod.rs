@@ -1,12 +1,10 @@
-//! What outlives the process: the state directory and the last ticks in it, and behind the
-//! `database` feature the state database.
+//! What outlives the process: the state database in its directory, and the last ticks in a file
+//! that a person can read.
 
-#[cfg(feature = "database")]
 mod database;
 mod directory;
 mod last_ticks;
 
-#[cfg(feature = "database")]
 pub use database::{
     BookedFill, Committed, Damage, Database, Durability, IntentRefused, Record, RecoverReport,
     Recovered, RecoveredOrder, RunEnd, RunSummary, StateView, VerifyReport, Viewed, WriteFailed,
