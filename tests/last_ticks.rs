@@ -61,7 +61,7 @@ async fn what_is_saved_is_the_last_that_was_delivered() {
 
     // The next start tells what this run saved; a start saves nothing by itself.
     let next = bench.gateway().await;
-    assert_eq!(next.previous_ticks(), Some(&saved));
+    assert_eq!(next.previous_ticks().expect("there was a run").ticks, saved.ticks);
     assert_eq!(within(next.shutdown()).await.outcome, Outcome::Clean);
 }
 
@@ -81,16 +81,17 @@ async fn a_state_directory_that_cannot_be_written_is_refused_before_anything_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_saved_ticks_are_named_before_anything_is_connected_and_kept() {
+async fn a_damaged_database_is_named_before_anything_is_connected_and_kept() {
     let bench = Bench::start(BOTH).await;
     let gateway = bench.gateway().await;
     within(gateway.shutdown()).await;
-    let file = gateway.state_directory().last_ticks_file();
-    fs::write(&file, "{\"saved\":").expect("it can be damaged");
+    let file = gateway.state_directory().path().join("gateway.db");
+    fs::write(&file, "no database").expect("it can be damaged");
     let before = bench.mock.ledger().exchange("kraken").connections.len();
     let error = within(Gateway::start(bench.config.clone())).await.expect_err("it is damaged");
-    assert!(error.to_string().contains("last-ticks.json"), "{error}");
-    assert_eq!(fs::read_to_string(&file).expect("it is kept"), "{\"saved\":");
+    assert!(error.to_string().contains("gateway.db"), "{error}");
+    assert!(error.to_string().contains("state recover"), "{error}");
+    assert_eq!(fs::read_to_string(&file).expect("it is kept"), "no database");
     assert_eq!(bench.mock.ledger().exchange("kraken").connections.len(), before);
 }
 

@@ -7,7 +7,8 @@ use comfy_table::{
     TableStyle,
 };
 use exchange_gateway::shutdown::{
-    ConnectionReport, ExchangeReport, OrderFate, Outcome, PhaseEnd, ShutdownReport, Stage,
+    ConnectionReport, ExchangeReport, LeftoverOrder, OrderFate, Outcome, PhaseEnd, ShutdownReport,
+    Stage,
 };
 
 const WIDTH: u16 = 100;
@@ -40,6 +41,7 @@ pub(crate) fn render(report: &ShutdownReport, colors: bool) -> String {
     for exchange in &report.exchanges {
         summary(&mut text, exchange);
     }
+    stranded(&mut text, &report.stranded_orders);
     state(&mut text, report);
     if !report.failures.is_empty() {
         text.push_str("\nFailures\n");
@@ -184,16 +186,35 @@ fn summary(text: &mut String, exchange: &ExchangeReport) {
         let count = leftovers.len();
         _ = writeln!(text, "{name}: {count} orders that an earlier run left open; see to them:");
     }
-    for order in leftovers {
+    leftover_lines(text, leftovers);
+    if exchange.foreign_orders > 0 {
+        let count = exchange.foreign_orders;
+        _ = writeln!(text, "{name}: {count} open orders are not the gateway's and were left alone");
+    }
+}
+
+fn leftover_lines(text: &mut String, orders: &[LeftoverOrder]) {
+    for order in orders {
         let instrument = order.instrument.map_or_else(
             || "an instrument that is not configured".to_owned(),
             |instrument| instrument.to_string(),
         );
         _ = writeln!(text, "  {}: still open, on {instrument}", order.client_id);
     }
-    if exchange.foreign_orders > 0 {
-        let count = exchange.foreign_orders;
-        _ = writeln!(text, "{name}: {count} open orders are not the gateway's and were left alone");
+}
+
+fn stranded(text: &mut String, orders: &[LeftoverOrder]) {
+    if orders.is_empty() {
+        return;
+    }
+    let count = orders.len();
+    _ = writeln!(
+        text,
+        "\n{count} orders of earlier runs cannot be reached with this configuration; see to them:"
+    );
+    for order in orders {
+        let instrument = order.instrument.map_or_else(String::new, |i| i.to_string());
+        _ = writeln!(text, "  {}: may be open, on {instrument}", order.client_id);
     }
 }
 
@@ -215,6 +236,9 @@ fn state(text: &mut String, report: &ShutdownReport) {
     } else {
         let error = state.error.as_deref().unwrap_or("no reason given");
         _ = writeln!(text, "\nState NOT saved in {}: {error}", state.directory);
+        if let Some(file) = &state.emergency_file {
+            _ = writeln!(text, "  what is not in it was written to {file}");
+        }
     }
 }
 
@@ -240,7 +264,7 @@ fn verdict(text: &mut String, report: &ShutdownReport, colors: bool) {
 #[cfg(test)]
 mod tests {
     use exchange_gateway::shutdown::{
-        Failure, LeftoverOrder, OrderReport, Phase, PhaseReport, StageReport, StateReport,
+        Failure, OrderReport, Phase, PhaseReport, StageReport, StateReport,
     };
     use exchange_gateway::types::{ClientOrderId, ExchangeName, OrderStatus};
 
@@ -300,7 +324,9 @@ mod tests {
                     problem: None,
                 }],
             }],
+            stranded_orders: Vec::new(),
             state: StateReport {
+                emergency_file: None,
                 saved: true,
                 directory: "gateway-state".into(),
                 last_ticks: 4,

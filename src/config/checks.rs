@@ -173,6 +173,7 @@ impl Check {
 
     fn orders(&mut self, config: &Config) {
         let orders = &config.orders;
+        self.duration("gateway.save_every", config.gateway.save_every, 10 * MS..=HOUR);
         self.duration("orders.ack_timeout", orders.ack_timeout, 10 * MS..=10 * MINUTE);
         self.duration("orders.query_retry", orders.query_retry, 10 * MS..=10 * MINUTE);
         self.count("orders.queue", orders.queue, 1..=65_536);

@@ -14,6 +14,8 @@ impl Config {
         section(&mut text, "gateway");
         string(&mut text, "state_dir", &self.gateway.state_dir.to_string_lossy());
         string(&mut text, "order_tag", &self.gateway.order_tag);
+        string(&mut text, "durability", self.gateway.durability.as_str());
+        duration(&mut text, "save_every", self.gateway.save_every);
         section(&mut text, "shutdown");
         duration(&mut text, "deadline", shutdown.deadline);
         duration(&mut text, "stop_new_orders", shutdown.stop_new_orders);
@@ -31,6 +33,7 @@ impl Config {
         plain(&mut text, "queue", orders.queue);
         plain(&mut text, "updates_backlog", orders.updates_backlog);
         plain(&mut text, "closed_kept", orders.closed_kept);
+        string(&mut text, "on_restart", orders.on_restart.as_str());
         for exchange in &self.exchanges {
             self.exchange(&mut text, exchange);
         }

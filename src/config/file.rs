@@ -5,8 +5,9 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::reader::{Environment, Reader, Section, nearest, shorten};
-use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault};
+use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, OnRestart};
 use crate::exchange::{AdapterKind, Credentials, Secret};
+use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
 
 const INSTRUMENTS_HELP: &str = "write pairs like [\"BTC-USDT\", \"ETH-USDT\"]";
@@ -78,6 +79,9 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     set(&mut config.gateway.state_dir, reader.path(&mut s, "state_dir"));
     let tag = reader.text(&mut s, "order_tag", "write 1 to 3 letters or digits in quotes");
     set(&mut config.gateway.order_tag, tag.map(|(text, _)| text.to_owned()));
+    let durability = [("process", Durability::Process), ("power", Durability::Power)];
+    set(&mut config.gateway.durability, reader.choice(&mut s, "durability", &durability));
+    set(&mut config.gateway.save_every, reader.duration(&mut s, "save_every"));
     reader.close(&s);
 
     let mut s = reader.section(&mut root, "shutdown");
@@ -103,6 +107,8 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     set(&mut orders.queue, reader.count(&mut s, "queue"));
     set(&mut orders.updates_backlog, reader.count(&mut s, "updates_backlog"));
     set(&mut orders.closed_kept, reader.count(&mut s, "closed_kept"));
+    let on_restart = [OnRestart::Cancel, OnRestart::Adopt].map(|choice| (choice.as_str(), choice));
+    set(&mut orders.on_restart, reader.choice(&mut s, "on_restart", &on_restart));
     reader.close(&s);
 
     let exchanges = reader.section(&mut root, "exchanges");

@@ -24,5 +24,6 @@ mod sections;
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
 pub use sections::{
-    Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OrdersConfig, ShutdownConfig,
+    Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OnRestart, OrdersConfig,
+    ShutdownConfig,
 };

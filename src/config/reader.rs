@@ -184,6 +184,24 @@ impl<'t> Reader<'t> {
         text.map(|text| (text, value))
     }
 
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let help = format!("write {}", words.join(" or "));
+        let (text, value) = self.text(section, name, &help)?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let problem = format!("`{}` is none of its values", shorten(text));
+            self.fault_at(value.span().start, Fault::new(section.key(name), problem).help(help));
+        }
+        found.map(|(_, value)| *value)
+    }
+
     pub(super) fn path(
         &mut self,
         section: &mut Section<'t>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::exchange::{AdapterKind, AdapterSetup, Credentials, Endpoints};
+use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
 
 /// The whole configuration. [`Default`] holds no exchange; everything else is ready for production.
@@ -35,11 +36,22 @@ pub struct GatewayConfig {
     /// run did not place are named in the report as left over by an earlier run. So two gateways
     /// on one account need two tags.
     pub order_tag: String,
+    /// What stored orders survive: the end of the process (default), or the loss of power too, which
+    /// makes every order wait for the disk before it is sent.
+    pub durability: Durability,
+    /// How often the last ticks are saved while the gateway runs. Default 1 s, from 10 ms to 1 h.
+    /// After a kill the saved ticks are at most this old; very short values keep the disk busy.
+    pub save_every: Duration,
 }
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        Self { state_dir: "gateway-state".into(), order_tag: "gw".into() }
+        Self {
+            state_dir: "gateway-state".into(),
+            order_tag: "gw".into(),
+            durability: Durability::Process,
+            save_every: Duration::from_secs(1),
+        }
     }
 }
 
@@ -151,6 +163,31 @@ pub struct OrdersConfig {
     /// Ended orders kept in memory for questions and late fills, at most 1,000,000. Default
     /// 10,000.
     pub closed_kept: usize,
+    /// What the start does with orders that an earlier run left open. Default cancel.
+    pub on_restart: OnRestart,
+}
+
+/// What the start does with the orders of an earlier run that are still open. Either way the
+/// exchange is asked how each stands before new orders are let in, and those that were to be kept at
+/// shutdown are adopted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRestart {
+    /// They are cancelled, and each cancel is confirmed.
+    #[default]
+    Cancel,
+    /// They become this run's orders: a bot finds them with `orders().unfinished()` and handles them
+    /// by their client ids.
+    Adopt,
+}
+
+impl OnRestart {
+    /// The name used in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Adopt => "adopt",
+        }
+    }
 }
 
 impl Default for OrdersConfig {
@@ -161,6 +198,7 @@ impl Default for OrdersConfig {
             queue: 1024,
             updates_backlog: 65_536,
             closed_kept: 10_000,
+            on_restart: OnRestart::Cancel,
         }
     }
 }

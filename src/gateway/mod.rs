@@ -1,5 +1,7 @@
 //! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
 
+mod keeper;
+mod recovery;
 mod start;
 
 use std::collections::BTreeMap;
@@ -17,9 +19,10 @@ use crate::environment::Environment;
 use crate::exchange::SymbolTable;
 use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
 use crate::orders::{Journal, Orders};
+use crate::report::LeftoverOrder;
 use crate::scope::Scope;
 use crate::shutdown::{Coordinator, ExchangeParts, Phase, Saving, ShutdownReport, Signals};
-use crate::state::{SavedTicks, StateDirectory};
+use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
 pub use start::StartError;
@@ -65,6 +68,12 @@ struct Inner {
     symbols: BTreeMap<ExchangeName, Arc<SymbolTable>>,
     directory: StateDirectory,
     previous_ticks: Option<SavedTicks>,
+    /// Closed by the shutdown, or with the gateway.
+    database: Mutex<Option<Database>>,
+    /// Keeps state until it is saved for good.
+    state: Scope,
+    /// Orders of earlier runs that cannot be reached.
+    stranded: Vec<LeftoverOrder>,
     phase: watch::Sender<Phase>,
     force: CancellationToken,
     stopping: AtomicBool,
@@ -268,6 +277,9 @@ impl Inner {
             router: Arc::clone(&self.router),
             directory: self.directory.clone(),
             previous: self.previous_ticks.clone(),
+            database: self.database.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            scope: self.state.clone(),
+            stranded: self.stranded.clone(),
         });
         let inner = Arc::clone(self);
         self.root.child("shutdown", Phase::Complete).spawn(async move {

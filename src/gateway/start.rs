@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Gateway, Inner};
+use super::recovery::{self, Opened, Unsettled};
+use super::{Gateway, Inner, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, Role};
 use crate::environment::Environment;
@@ -20,7 +21,7 @@ use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience};
 use crate::scope::Scope;
 use crate::shutdown::{ExchangeParts, Phase};
-use crate::state::{StateDirectory, StateError};
+use crate::state::{Record, RunEnd, SavedTicks, StateDirectory, StateError};
 use crate::types::{ExchangeName, Instrument};
 
 /// How often the list of instruments is asked for before giving up.
@@ -118,20 +119,47 @@ struct Prepared {
 
 pub(super) async fn start(config: Config, environment: Environment) -> Result<Gateway, StartError> {
     config.validate()?;
-    let directory = StateDirectory::open(&config.gateway.state_dir)?;
-    let previous_ticks = directory.load_last_ticks()?;
     let keyless = config.exchanges.iter().find(|e| e.trading && e.credentials.is_none());
     if let Some(exchange) = keyless {
         return Err(StartError::MissingCredentials { exchange: exchange.name });
     }
-    let preparing = config.exchanges.iter().map(|exchange| prepare(exchange, &environment));
+    let directory = StateDirectory::open(&config.gateway.state_dir)?;
+    let opened = recovery::open(&config, &directory).await?;
+    let writer = opened.database.writer();
+    let clock = Arc::clone(&environment.clock);
+    let started = start_on(config, environment, directory, opened).await;
+    if let Err(problem) = &started {
+        // The database closes with what it was given to.
+        writer.record(Record::RunEnded(Box::new(RunEnd {
+            ended: clock.now(),
+            trigger: problem.to_string(),
+            outcome: "not_started".to_owned(),
+            report: String::new(),
+        })));
+    }
+    started
+}
+
+async fn start_on(
+    config: Config,
+    environment: Environment,
+    directory: StateDirectory,
+    opened: Opened,
+) -> Result<Gateway, StartError> {
+    let Opened { database, mut recovered, newest } = opened;
+    let root = Scope::root("gateway");
+    recovery::tell(&recovered, &root);
+    let mut unsettled = Unsettled::new(&mut recovered, config.orders.on_restart);
+    let preparing = config.exchanges.iter().map(|exchange| {
+        let more = if exchange.trading { unsettled.instruments(exchange.name) } else { Vec::new() };
+        prepare(exchange, more, &environment)
+    });
     let prepared = futures::future::try_join_all(preparing).await?;
 
     let clock = Arc::clone(&environment.clock);
-    let root = Scope::root("gateway");
     let abandoned = root.cancel_on_drop();
     let journal = Journal::new(config.orders.updates_backlog);
-    let ids = Arc::new(IdGenerator::new(&config.gateway.order_tag, clock.now()));
+    let ids = Arc::new(IdGenerator::new(&config.gateway.order_tag, clock.now(), newest));
     let all = prepared.iter().flat_map(|exchange| exchange.symbols.instruments().to_vec());
     let router = Arc::new(Router::new(all));
     let mut random = environment.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
@@ -150,11 +178,20 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
+            writer: database.writer(),
         }));
+        if exchange.config.trading {
+            unsettled.hand_to(&desk, &exchange.symbols);
+        }
         let limit = answer_limit(&config.shutdown);
         let parts = launch(&exchange, desk, &root, &router, &environment, limit, &mut random);
         exchanges.push(Arc::new(parts));
     }
+    let stranded = unsettled.stranded();
+    let state = root.child("state", Phase::SaveState);
+    let save_every = config.gateway.save_every;
+    let keeping = keeper::keep(state.clone(), Arc::clone(&router), database.writer(), save_every);
+    state.spawn(keeping);
     let started = all_live(&exchanges, &config).await;
     if let Err(problem) = started {
         undo(&root, &exchanges).await;
@@ -173,7 +210,10 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
         exchanges,
         symbols,
         directory,
-        previous_ticks,
+        previous_ticks: SavedTicks::of_earlier_run(recovered.last_ticks),
+        database: std::sync::Mutex::new(Some(database)),
+        state,
+        stranded,
         phase: watch::channel(Phase::Running).0,
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),
@@ -200,15 +240,18 @@ fn answer_limit(shutdown: &ShutdownConfig) -> Duration {
     rounds.min(shutdown.cancel_pending * 3 / 4)
 }
 
+/// Learns the exchange's rules for the configured instruments, and for those of the orders that an
+/// earlier run left there.
 async fn prepare(
     config: &ExchangeConfig,
+    of_orders: Vec<Instrument>,
     environment: &Environment,
 ) -> Result<Prepared, StartError> {
     let exchange = config.name;
     let connector = (environment.connector)(config.ca_file.as_deref())
         .map_err(|source| StartError::Tls { exchange, source })?;
     let adapter = config.adapter.build(config.setup());
-    let wanted = &config.instruments;
+    let wanted = &recovery::wanted(&config.instruments, of_orders);
     let request = adapter.instruments_request(wanted);
     let failed =
         |reason: String| StartError::Instruments { exchange, url: request.url.to_string(), reason };
@@ -234,7 +277,8 @@ async fn prepare(
         .read_instruments(&response, wanted)
         .map_err(|problem| failed(problem.to_string()))?;
     let symbols = SymbolTable::new(specs);
-    let unknown: Vec<_> = wanted.iter().copied().filter(|i| symbols.symbol(*i).is_none()).collect();
+    let configured = config.instruments.iter().copied();
+    let unknown: Vec<_> = configured.filter(|i| symbols.symbol(*i).is_none()).collect();
     if !unknown.is_empty() {
         return Err(StartError::UnknownInstruments { exchange, instruments: unknown });
     }

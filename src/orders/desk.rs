@@ -12,14 +12,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::book::{Book, Effects, Moment, Patience, Work};
-use super::gate::Gate;
+use super::book::{Book, Change, Effects, Moment, Patience, Work};
+use super::gate::{Gate, Permit};
 use super::lane::{Command, Lane, LaneRefusal, LaneState};
 use super::report::order_report;
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
 use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
 use crate::report::{LeftoverOrder, OrderReport, Phase};
+use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
     ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
 };
@@ -38,6 +39,8 @@ pub(crate) struct DeskSettings {
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) journal: Arc<Journal>,
+    /// Stores every order before it is written, and all that happens to it.
+    pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -96,9 +99,10 @@ impl Desk {
 
     // ---- for bots -------------------------------------------------------------------------
 
-    /// Checks an order, takes it in and queues it. The receiver gets the exchange's answer.
+    /// Checks an order, takes it in, and queues it once its intent is stored. The receiver gets the
+    /// exchange's answer.
     pub(crate) fn submit(
-        &self,
+        self: &Arc<Self>,
         request: NewOrder,
     ) -> Result<(ClientOrderId, oneshot::Receiver<Result<Order, OrderError>>), OrderError> {
         let permit = self.gate.enter().map_err(|phase| OrderError::Stopping { phase })?;
@@ -120,20 +124,51 @@ impl Desk {
 
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
-        self.lane.accepts().map_err(|refusal| state.refused(exchange, refusal))?;
         state.check_restriction(exchange, &request)?;
+        self.lane.reserve().map_err(|refusal| state.refused(exchange, refusal))?;
         let change = state.book.insert(id, request, self.now());
+        let desk = Arc::downgrade(self);
+        let stored = Box::new(move |stored| {
+            if let Some(desk) = desk.upgrade() {
+                desk.intent_stored(id, permit, stored);
+            }
+        });
+        // The answer comes from the database's own thread and waits there for this lock.
+        if let Err(refused) = self.settings.writer.intend(Box::new(change.order.clone()), stored) {
+            state.book.withdraw(id);
+            self.lane.give_up();
+            return Err(not_stored(&refused));
+        }
         state.waiters.entry(id).or_default().placed = Some(sender);
         self.settings.journal.add([OrderUpdate { order: change.order, fill: None }]);
-        drop(state);
-
-        if let Err(refusal) = self.lane.submit(id, permit) {
-            // The connection went down in between. The permit came back with the refusal.
-            let error = self.state().refused(exchange, refusal);
-            self.not_sent(id, &error.to_string());
-            return Err(error);
-        }
         Ok((id, receiver))
+    }
+
+    /// The intent of a new order is in the database, or will never be: only then may it be written.
+    fn intent_stored(&self, id: ClientOrderId, permit: Permit, stored: Result<(), WriteFailed>) {
+        let refused = match stored {
+            Ok(()) => match self.lane.submit(id, permit) {
+                Ok(()) => return,
+                Err(refusal) => self.state().refused(self.exchange(), refusal).to_string(),
+            },
+            Err(failure) => {
+                self.lane.give_up();
+                failure.to_string()
+            }
+        };
+        self.not_sent(id, &refused);
+    }
+
+    /// Takes over an order of an earlier run; see [`Book::adopt`].
+    pub(crate) fn adopt(&self, recovered: RecoveredOrder, cancel: bool) {
+        let now = self.now();
+        let RecoveredOrder { order, fills } = recovered;
+        let cancel = cancel && order.request.on_shutdown == OnShutdown::Cancel;
+        let (exchange, id, status) = (self.exchange(), order.client_id, order.status);
+        info!(target: "exchange_gateway::order", %exchange, order = %id, %status, cancel, "order of an earlier run");
+        let mut state = self.state();
+        let change = state.book.adopt(order, &fills, cancel, now);
+        self.carry_out(&mut state, Effects { changes: vec![change], work: Vec::new() });
     }
 
     /// Asks for an order's cancel. The receiver gets the order when it has ended.
@@ -190,6 +225,7 @@ impl Desk {
             };
             if let Some(order) = order {
                 if matches!(command, Command::Submit(..)) {
+                    self.settings.writer.record(Record::order(order.clone()));
                     // From now on the sweeper watches for the answer.
                     self.changed.notify_waiters();
                 }
@@ -312,6 +348,7 @@ impl Desk {
         for change in &effects.changes {
             log_change(self.exchange(), &change.order);
             state.tell_waiters(&change.order);
+            self.store(change);
         }
         let updates = effects
             .changes
@@ -319,6 +356,17 @@ impl Desk {
             .map(|change| OrderUpdate { order: change.order, fill: change.fill });
         self.settings.journal.add(updates);
         self.changed.notify_waiters();
+    }
+
+    /// Records a change. The fill goes first: an order that is stored as filled has all its fills
+    /// stored, whenever the process is killed.
+    fn store(&self, change: &Change) {
+        let (writer, order) = (&self.settings.writer, &change.order);
+        if let Some(fill) = &change.fill {
+            let instrument = order.request.instrument;
+            writer.record(Record::fill(order.client_id, instrument, fill.clone()));
+        }
+        writer.record(Record::order(order.clone()));
     }
 
     // ---- the sweeper ----------------------------------------------------------------------
@@ -495,6 +543,15 @@ impl State {
             }
             self.waiters.remove(&id);
         }
+    }
+}
+
+/// Why the database does not take the intent of a new order.
+fn not_stored(refused: &IntentRefused) -> OrderError {
+    let reason = refused.to_string();
+    match refused {
+        IntentRefused::Busy { .. } => OrderError::Busy { what: reason },
+        _ => OrderError::StateFailed { reason },
     }
 }
 

@@ -52,6 +52,13 @@ pub enum OrderError {
         /// Which queue, and how full.
         what: String,
     },
+    /// The state database cannot store the order's intent, so it was not sent. No new order is
+    /// taken until the gateway is started again; cancels still go out.
+    #[error("no new orders: {reason}")]
+    StateFailed {
+        /// Why the database is not written any more.
+        reason: String,
+    },
     /// No byte of the order was written.
     #[error("order {id} was not sent: {reason}")]
     NotSent {

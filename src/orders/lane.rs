@@ -42,6 +42,8 @@ struct Queues {
     cancels: HashSet<ClientOrderId>,
     queries: HashSet<ClientOrderId>,
     new: VecDeque<(ClientOrderId, Permit)>,
+    /// New orders whose intent is being stored: each has a place kept for it.
+    expected: usize,
 }
 
 /// Why a new order cannot join.
@@ -59,6 +61,7 @@ impl Lane {
             cancels: HashSet::new(),
             queries: HashSet::new(),
             new: VecDeque::new(),
+            expected: 0,
         };
         Self { queues: Mutex::new(queues), waiting: Notify::new(), capacity }
     }
@@ -85,15 +88,28 @@ impl Lane {
         queues.new.drain(..).map(|(id, _permit)| id).collect()
     }
 
-    /// Whether a new order could join now.
-    pub(crate) fn accepts(&self) -> Result<(), LaneRefusal> {
-        self.queues().accepts(self.capacity)
-    }
-
-    /// Queues a new order.
-    pub(crate) fn submit(&self, id: ClientOrderId, permit: Permit) -> Result<(), LaneRefusal> {
+    /// Keeps a place for a new order that will [`submit`](Self::submit) or
+    /// [`give_up`](Self::give_up).
+    pub(crate) fn reserve(&self) -> Result<(), LaneRefusal> {
         let mut queues = self.queues();
         queues.accepts(self.capacity)?;
+        queues.expected += 1;
+        Ok(())
+    }
+
+    /// The new order will not come after all.
+    pub(crate) fn give_up(&self) {
+        let mut queues = self.queues();
+        queues.expected = queues.expected.saturating_sub(1);
+    }
+
+    /// Queues a new order in the place that was kept for it.
+    pub(crate) fn submit(&self, id: ClientOrderId, permit: Permit) -> Result<(), LaneRefusal> {
+        let mut queues = self.queues();
+        queues.expected = queues.expected.saturating_sub(1);
+        if queues.state != LaneState::Open {
+            return Err(LaneRefusal::NotOpen(queues.state));
+        }
         queues.new.push_back((id, permit));
         drop(queues);
         self.waiting.notify_one();
@@ -151,7 +167,7 @@ impl Queues {
         if self.state != LaneState::Open {
             return Err(LaneRefusal::NotOpen(self.state));
         }
-        if self.new.len() >= capacity {
+        if self.new.len() + self.expected >= capacity {
             return Err(LaneRefusal::Full { capacity });
         }
         Ok(())
@@ -184,12 +200,14 @@ mod tests {
     fn a_full_or_closed_lane_refuses_new_orders() {
         let lane = Lane::new(1);
         let gate = Gate::new();
-        let refused = lane.submit(id("a"), gate.enter().unwrap());
-        assert_eq!(refused, Err(LaneRefusal::NotOpen(LaneState::Down)));
+        assert_eq!(lane.reserve(), Err(LaneRefusal::NotOpen(LaneState::Down)));
         lane.set_state(LaneState::Open);
+        lane.reserve().unwrap();
+        assert_eq!(lane.reserve(), Err(LaneRefusal::Full { capacity: 1 }));
+        lane.give_up();
+        lane.reserve().unwrap();
         lane.submit(id("a"), gate.enter().unwrap()).unwrap();
-        let refused = lane.submit(id("b"), gate.enter().unwrap());
-        assert_eq!(refused, Err(LaneRefusal::Full { capacity: 1 }));
+        assert_eq!(lane.reserve(), Err(LaneRefusal::Full { capacity: 1 }));
         assert_eq!(lane.set_state(LaneState::Down), vec![id("a")]);
         assert!(lane.pop().is_none());
     }

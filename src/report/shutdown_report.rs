@@ -21,6 +21,10 @@ pub struct ShutdownReport {
     pub phases: Vec<PhaseReport>,
     /// Every exchange, in the order of the configuration.
     pub exchanges: Vec<ExchangeReport>,
+    /// Orders of earlier runs that are not known to be closed and cannot be asked about, because
+    /// this configuration does not trade their exchange or instrument. They must be seen to.
+    #[serde(default)]
+    pub stranded_orders: Vec<LeftoverOrder>,
     /// What was saved.
     pub state: StateReport,
     /// Everything that failed, with the name of the scope it failed in.
@@ -55,6 +59,18 @@ impl Outcome {
             Self::OperatorForced => 12,
             Self::OrdersLeft => 13,
             Self::StateNotSaved => 14,
+        }
+    }
+
+    /// The name used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Degraded => "degraded",
+            Self::DeadlineForced => "deadline_forced",
+            Self::OperatorForced => "operator_forced",
+            Self::OrdersLeft => "orders_left",
+            Self::StateNotSaved => "state_not_saved",
         }
     }
 
@@ -234,6 +250,9 @@ pub struct StateReport {
     pub late_ticks: u64,
     /// Why something was not saved.
     pub error: Option<String>,
+    /// Where that was written instead, one JSON object a line.
+    #[serde(default)]
+    pub emergency_file: Option<String>,
 }
 
 /// Something that failed.

@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +25,11 @@ use super::{
 use crate::clock::Clock;
 use crate::config::ShutdownConfig;
 use crate::connection::{ConnectionRecord, StageDetails, log_stage};
-use crate::market::Router;
+use crate::market::{LastTick, Router};
 use crate::orders::Desk;
+use crate::report::LeftoverOrder;
 use crate::scope::{Scope, panic_message};
-use crate::state::{SavedTicks, StateDirectory};
+use crate::state::{Database, Record, RunEnd, SavedTicks, StateDirectory, WriteFailed, Writer};
 use crate::types::{ExchangeName, Timestamp};
 
 /// What a phase may still take once the operator forces the exit.
@@ -50,6 +53,12 @@ pub(crate) struct Saving {
     pub(crate) directory: StateDirectory,
     /// What the last run saved.
     pub(crate) previous: Option<SavedTicks>,
+    /// Closed when the report has been written into it.
+    pub(crate) database: Option<Database>,
+    /// What keeps state while the gateway runs.
+    pub(crate) scope: Scope,
+    /// Orders of earlier runs that cannot be reached.
+    pub(crate) stranded: Vec<LeftoverOrder>,
 }
 
 pub(crate) struct Coordinator {
@@ -76,7 +85,7 @@ struct Course {
 impl Coordinator {
     /// Runs every phase and reports. A panic on the way is a failure of the report, whose other
     /// lines stay true.
-    pub(crate) async fn run(self) -> ShutdownReport {
+    pub(crate) async fn run(mut self) -> ShutdownReport {
         let mut course = Course {
             began: Instant::now(),
             started: self.clock.now(),
@@ -97,7 +106,7 @@ impl Coordinator {
         let trigger = self.trigger.clone();
         let (began, started) = (course.began, course.started);
         let finished = std::panic::catch_unwind(AssertUnwindSafe(|| self.finish(course)));
-        let report = finished.unwrap_or_else(|panic| {
+        let mut report = finished.unwrap_or_else(|panic| {
             let words = panic_message(panic.as_ref());
             self.scope.fail(format!("the report panicked: {words}; look at the orders by hand"));
             ShutdownReport {
@@ -108,10 +117,12 @@ impl Coordinator {
                 elapsed_ms: millis(began.elapsed()),
                 phases: Vec::new(),
                 exchanges: Vec::new(),
+                stranded_orders: Vec::new(),
                 state: StateReport::default(),
                 failures: self.failures(),
             }
         });
+        self.seal(&mut report, began).await;
         self.phase.send_replace(Phase::Complete);
         let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
         info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");
@@ -168,6 +179,9 @@ impl Coordinator {
         for exchange in &self.exchanges {
             exchange.desk.close_gate(phase);
             exchange.scope.enter(phase);
+        }
+        if let Some(saving) = &self.saving {
+            saving.scope.enter(phase);
         }
         self.phase.send_replace(phase);
     }
@@ -262,17 +276,74 @@ impl Coordinator {
         state.directory = saving.directory.path().display().to_string();
         let ticks = saving.router.last_ticks();
         state.last_ticks = ticks.iter().filter(|t| t.trade.is_some() || t.quote.is_some()).count();
+        let recorded = self.record_ticks(saving, &ticks).await;
         let saved = SavedTicks { saved: self.clock.now(), ticks }.keeping(saving.previous.as_ref());
         let directory = saving.directory.clone();
         let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
         match written {
-            Ok(Ok(())) => state.saved = true,
+            Ok(Ok(())) => state.error = recorded.err().map(|failure| failure.to_string()),
             Ok(Err(problem)) => state.error = Some(problem.to_string()),
             Err(problem) => state.error = Some(format!("saving failed: {problem}")),
         }
-        if let Some(problem) = &state.error {
+        match &state.error {
+            Some(problem) => self.scope.fail(format!("state not saved: {problem}")),
+            None => state.saved = true,
+        }
+    }
+
+    /// Stores the last ticks, and with them all that was recorded before.
+    async fn record_ticks(&self, saving: &Saving, ticks: &[LastTick]) -> Result<(), WriteFailed> {
+        let Some(database) = &saving.database else { return Ok(()) };
+        let writer = database.writer();
+        writer.record(Record::Ticks { ticks: ticks.to_vec() });
+        writer.flush().await
+    }
+
+    /// Writes the report into the database, which marks that this run ended in order, and closes it.
+    /// What cannot be stored goes to a file of its own.
+    async fn seal(&mut self, report: &mut ShutdownReport, began: Instant) {
+        let Some(saving) = &mut self.saving else { return };
+        let directory = saving.directory.clone();
+        let Some(database) = saving.database.take() else { return };
+        let writer = database.writer();
+        let elapsed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        writer.record(Record::RunEnded(Box::new(RunEnd {
+            ended: report.started + SignedDuration::from_millis(elapsed),
+            trigger: report.trigger.clone(),
+            outcome: report.outcome.as_str().to_owned(),
+            report: serde_json::to_string(report).unwrap_or_default(),
+        })));
+        let limit = if self.force.is_cancelled() { FORCED_LIMIT } else { self.config.save_state };
+        let closed = timeout(limit, tokio::task::spawn_blocking(move || database.close())).await;
+        let problem = match closed {
+            Ok(Ok(Ok(()))) => {
+                report.elapsed_ms = millis(began.elapsed());
+                return;
+            }
+            Ok(Ok(Err(failure))) => failure.to_string(),
+            Ok(Err(panic)) => panic.to_string(),
+            Err(_) => format!("closing the state database took over {} ms", limit.as_millis()),
+        };
+        if report.state.error.is_none() {
             self.scope.fail(format!("state not saved: {problem}"));
         }
+        let dumped = timeout(limit, tokio::task::spawn_blocking(move || dump(&writer, &directory)));
+        report.state.emergency_file = match dumped.await {
+            Ok(Ok(Ok(path))) => path.map(|path| path.display().to_string()),
+            Ok(Ok(Err(error))) => {
+                self.scope.fail(format!("no emergency file could be written either: {error}"));
+                None
+            }
+            _ => {
+                self.scope.fail("no emergency file could be written in time either");
+                None
+            }
+        };
+        report.state.saved = false;
+        report.state.error.get_or_insert(problem);
+        report.failures = self.failures();
+        report.outcome = self.verdict(report);
+        report.elapsed_ms = millis(began.elapsed());
     }
 
     async fn disconnect(&self) {
@@ -327,6 +398,7 @@ impl Coordinator {
             elapsed_ms: millis(began.elapsed()),
             phases,
             exchanges,
+            stranded_orders: self.saving.as_ref().map_or_else(Vec::new, |s| s.stranded.clone()),
             state,
             failures: self.failures(),
         };
@@ -350,7 +422,8 @@ impl Coordinator {
         let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
         let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
         let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
-        if leftovers || report.orders_left().next().is_some() {
+        let stranded = !report.stranded_orders.is_empty();
+        if leftovers || stranded || report.orders_left().next().is_some() {
             Outcome::OrdersLeft
         } else if self.saving.is_some() && !report.state.saved {
             Outcome::StateNotSaved
@@ -371,6 +444,27 @@ impl Coordinator {
 
 fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &StageDetails<'_>) {
     log_stage(exchange.name, "orders", stage, began, details);
+}
+
+/// Writes what the database did not take beside it, or else where temporary files go. Tells where,
+/// if there was anything.
+fn dump(writer: &Writer, directory: &StateDirectory) -> std::io::Result<Option<PathBuf>> {
+    let name = format!("emergency-{}.jsonl", std::process::id());
+    let beside = directory.path().join(&name);
+    let (path, records) = if let Ok(records) = writer.emergency_dump(&beside) {
+        (beside, records)
+    } else {
+        // What a full disk took of it is of no use.
+        let _ = std::fs::remove_file(&beside);
+        let elsewhere = std::env::temp_dir().join(name);
+        let records = writer.emergency_dump(&elsewhere)?;
+        (elsewhere, records)
+    };
+    if records == 0 {
+        std::fs::remove_file(&path)?;
+        return Ok(None);
+    }
+    Ok(Some(path))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -23,6 +23,13 @@ pub struct SavedTicks {
 }
 
 impl SavedTicks {
+    /// What a run before left in the database, saved when the last of them came.
+    pub(crate) fn of_earlier_run(ticks: Vec<LastTick>) -> Option<Self> {
+        let all = ticks.iter().flat_map(|last| [last.trade, last.quote]).flatten();
+        let saved = all.map(|tick| tick.received).max()?;
+        Some(Self { saved, ticks })
+    }
+
     /// Fills in from an earlier save what this one has not seen, so that a short run erases
     /// nothing.
     pub(crate) fn keeping(mut self, earlier: Option<&Self>) -> Self {

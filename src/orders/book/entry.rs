@@ -83,6 +83,21 @@ impl Entry {
         }
     }
 
+    /// An order of an earlier run, with the fills that were booked then.
+    pub(super) fn adopted(order: Order, fills: &[Fill], now: Moment) -> Self {
+        let answered = order.exchange_id.is_some()
+            || matches!(order.status, OrderStatus::Open | OrderStatus::PartiallyFilled);
+        let mut entry = Self::new(order);
+        entry.answered = answered;
+        entry.refreshed = false;
+        // It may have been written the moment before that run ended.
+        entry.sent = Some(now.monotonic);
+        for fill in fills {
+            entry.book_fill(fill, None);
+        }
+        entry
+    }
+
     /// Whether it is left open on purpose, and the exchange has said that it is there.
     pub(in crate::orders) fn is_kept(&self) -> bool {
         self.order.request.on_shutdown == OnShutdown::Keep

@@ -128,6 +128,34 @@ impl Book {
         change
     }
 
+    /// Takes an order back of which nobody has been told.
+    pub(crate) fn withdraw(&mut self, id: ClientOrderId) {
+        self.open.remove(&id);
+    }
+
+    /// Takes over an order of an earlier run that had not ended when that run did. The exchange
+    /// must say how it stands before new orders are let in; `cancel` if it is to be cancelled then.
+    pub(crate) fn adopt(
+        &mut self,
+        order: Order,
+        fills: &[Fill],
+        cancel: bool,
+        now: Moment,
+    ) -> Change {
+        let id = order.client_id;
+        if let Some(exchange_id) = order.exchange_id {
+            self.by_exchange_id.entry(exchange_id).or_default().push(id);
+        }
+        let mut entry = Entry::adopted(order, fills, now);
+        if cancel {
+            entry.cancel = Some(Cancel::default());
+        }
+        let reason = "the gateway ended before the order did".to_owned();
+        let change = entry.becomes_unknown(reason, now);
+        self.open.insert(id, entry);
+        change
+    }
+
     /// The order as known, if it is known.
     pub(crate) fn get(&self, id: ClientOrderId) -> Option<&Order> {
         self.entry(id).map(|entry| &entry.order)

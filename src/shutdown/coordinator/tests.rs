@@ -31,8 +31,9 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
         },
         queue: 8,
         symbols: Arc::new(SymbolTable::new([])),
-        ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH)),
+        ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
+        writer: crate::state::Writer::closed(),
         clock: Arc::new(SystemClock),
     });
     let scope = root.child(name.as_str(), Phase::Complete);
@@ -65,6 +66,9 @@ async fn a_shutdown_that_panics_still_reports_and_completes() {
         router: Arc::new(Router::new([])),
         directory: StateDirectory::open(&state.path().join("state")).unwrap(),
         previous: None,
+        database: None,
+        scope: root.child("state", Phase::SaveState),
+        stranded: Vec::new(),
     });
     let phase = coordinator.phase.subscribe();
     let cut = parts.cut.clone();

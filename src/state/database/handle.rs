@@ -36,6 +36,16 @@ pub enum Durability {
     Power,
 }
 
+impl Durability {
+    /// The name used in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
 /// The open database. One process at a time has it; [`close`](Self::close) it in order, or drop
 /// it, which does the same and swallows errors. Both block until everything is written.
 pub struct Database {

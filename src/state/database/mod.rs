@@ -1,8 +1,7 @@
 //! The state database: orders with every transition, fills, last ticks and runs, in SQLite.
 //!
 //! One thread writes, in groups; nobody who records ever waits for it. Another brings the log back
-//! to the file. Every row and every page has a checksum, so that no damage goes unnoticed. The
-//! gateway does not write it yet.
+//! to the file. Every row and every page has a checksum, so that no damage goes unnoticed.
 
 mod checkpoint;
 mod checksum;

@@ -189,6 +189,14 @@ impl Writer {
         Self { queue }
     }
 
+    /// A writer of no database, which refuses everything: for tests of what does not write.
+    #[cfg(test)]
+    pub(crate) fn closed() -> Self {
+        let queue = Queue::new(0, 0);
+        queue.close();
+        Self { queue }
+    }
+
     /// Records something, soon.
     pub fn record(&self, record: Record) {
         self.queue.push(Item { record: Some(record), then: None });

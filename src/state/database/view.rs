@@ -13,7 +13,7 @@ use super::schema::{self, FILLS, ORDERS, RUNS};
 use super::verify::require_database;
 use super::{BookedFill, Damage, StateError};
 use crate::market::LastTick;
-use crate::types::Order;
+use crate::types::{ClientOrderId, Order};
 
 /// A look at a state database. It takes no lock and never delays the gateway that writes it.
 #[derive(Debug)]
@@ -60,6 +60,17 @@ impl StateView {
             limit,
             rows::order,
         )
+    }
+
+    /// The greatest client id among the orders whose ids begin with `tag`, damaged rows included.
+    pub fn newest_id(&self, tag: &str) -> Result<Option<ClientOrderId>, StateError> {
+        // Letters and digits all come before the brace.
+        let sql = "SELECT max(client_id) FROM orders WHERE client_id >= ? AND client_id < ? || '{'";
+        let newest: Option<String> = self
+            .connection
+            .query_row(sql, params![tag, tag], |row| row.get(0))
+            .map_err(|error| self.failed(error))?;
+        Ok(newest.and_then(|id| id.parse().ok()))
     }
 
     /// The newest fills, at most `limit`.
