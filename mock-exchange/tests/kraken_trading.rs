@@ -401,9 +401,17 @@ async fn rest_finds_orders_and_fills_by_client_id() {
     assert_eq!(answer["result"]["closed"][&filled]["status"], "closed");
     let answer = private(&venue, "QueryOrders", &format!("txid={open},{filled}")).await;
     assert_eq!(answer["result"].as_object().map(serde_json::Map::len), Some(2));
+    assert!(answer["result"][&filled].get("trades").is_none(), "only if asked for");
+    let asked = format!("txid={filled}&trades=true");
+    let answer = private(&venue, "QueryOrders", &asked).await;
+    let named = answer["result"][&filled]["trades"][0].as_str().expect("an execution").to_owned();
     let answer = private(&venue, "TradesHistory", "").await;
     let trades = answer["result"]["trades"].as_object().expect("trades");
     assert!(trades.values().all(|trade| trade["ordertxid"] == filled));
+    let answer = private(&venue, "QueryTrades", &format!("txid={named}")).await;
+    assert_eq!(answer["result"], json!({ &named: trades[&named] }));
+    let answer = private(&venue, "QueryTrades", "txid=TAAAAA-AAAAA-AAAAAA").await;
+    assert_eq!(answer["error"], json!(["EQuery:Unknown transaction"]));
     let answer = private(&venue, "CancelOrder", "cl_ord_id=c-1").await;
     assert_eq!(answer["result"]["count"], 1);
     let again = private(&venue, "CancelOrder", &format!("txid={open}")).await;

@@ -1,6 +1,6 @@
 //! The REST calls that clients of the WebSocket need: pairs, tokens, and the account's orders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -24,6 +24,9 @@ use crate::venue::state::{Ack, VenueState};
 
 /// Entries of one page of a listing, as the exchange pages them.
 const PAGE: usize = 50;
+
+/// Executions that one `QueryTrades` may name.
+const MAX_TRADES_NAMED: usize = 20;
 
 type Params = BTreeMap<String, String>;
 type Answer = Result<String, String>;
@@ -92,6 +95,7 @@ impl Kraken {
             "OpenOrders" => Ok(success(&open_orders(state, &params))),
             "ClosedOrders" => Ok(success(&closed_orders(state, &params))),
             "QueryOrders" => query_orders(state, &params),
+            "QueryTrades" => query_trades(state, &params),
             "TradesHistory" => Ok(success(&trades_history(state, &params))),
             "CancelOrder" => self.rest_cancel(state, &params, ack),
             "CancelAll" => {
@@ -194,10 +198,12 @@ fn balances_with_holds(state: &VenueState) -> BTreeMap<String, Value> {
     account.balances().iter().map(entry).collect()
 }
 
-fn rest_order(state: &VenueState, order: &Order) -> RestOrder {
+/// The order, with the ids of its executions where the request asks for them.
+fn rest_order(state: &VenueState, order: &Order, params: &Params) -> RestOrder {
     let engine = &state.engine;
     let fills: Vec<&Fill> = engine.fills().filter(|fill| fill.order_id == order.id).collect();
-    rest_messages::order(order, &engine.instruments()[order.instrument], &fills)
+    let with_trades = params.get("trades").is_some_and(|wanted| wanted == "true");
+    rest_messages::order(order, &engine.instruments()[order.instrument], &fills, with_trades)
 }
 
 /// Whether the order is one that the `cl_ord_id` and `userref` filters let through.
@@ -219,7 +225,7 @@ fn open_orders(state: &VenueState, params: &Params) -> OpenOrders {
         .engine
         .open_orders()
         .filter(|order| is_asked_for(order, params))
-        .map(|order| (ids::order_id(order.id), rest_order(state, order)))
+        .map(|order| (ids::order_id(order.id), rest_order(state, order, params)))
         .collect();
     OpenOrders { open }
 }
@@ -236,7 +242,9 @@ fn closed_orders(state: &VenueState, params: &Params) -> ClosedOrders {
     let page = closed.iter().skip(offset(params)).take(PAGE);
     ClosedOrders {
         count: closed.len(),
-        closed: page.map(|order| (ids::order_id(order.id), rest_order(state, order))).collect(),
+        closed: page
+            .map(|order| (ids::order_id(order.id), rest_order(state, order, params)))
+            .collect(),
     }
 }
 
@@ -250,7 +258,7 @@ fn query_orders(state: &VenueState, params: &Params) -> Answer {
     let mut found: BTreeMap<String, RestOrder> = BTreeMap::new();
     for name in names.split(',').map(str::trim) {
         let order = find_order(state, name).ok_or(UNKNOWN_ORDER)?;
-        found.insert(ids::order_id(order.id), rest_order(state, order));
+        found.insert(ids::order_id(order.id), rest_order(state, order, params));
     }
     Ok(success(&found))
 }
@@ -261,15 +269,36 @@ struct TradesHistory {
     count: usize,
 }
 
-fn trades_history(state: &VenueState, params: &Params) -> TradesHistory {
+fn rest_trade(state: &VenueState, fill: &Fill) -> (String, RestTrade) {
     let engine = &state.engine;
-    let trade = |fill: &Fill| {
-        let kind = engine.order(fill.order_id).map_or(crate::OrderKind::Limit, |order| order.kind);
-        let instrument = &engine.instruments()[fill.instrument];
-        (ids::execution_id(fill.trade_id), rest_messages::trade(fill, kind, instrument))
-    };
+    let kind = engine.order(fill.order_id).map_or(crate::OrderKind::Limit, |order| order.kind);
+    let instrument = &engine.instruments()[fill.instrument];
+    (ids::execution_id(fill.trade_id), rest_messages::trade(fill, kind, instrument))
+}
+
+fn trades_history(state: &VenueState, params: &Params) -> TradesHistory {
+    let fills = state.engine.fills();
+    let page = state.engine.fills().rev().skip(offset(params)).take(PAGE);
     TradesHistory {
-        count: engine.fills().count(),
-        trades: engine.fills().rev().skip(offset(params)).take(PAGE).map(trade).collect(),
+        count: fills.count(),
+        trades: page.map(|fill| rest_trade(state, fill)).collect(),
     }
+}
+
+/// The executions of these ids; what is refused for an unknown one is not documented.
+fn query_trades(state: &VenueState, params: &Params) -> Answer {
+    let names = params.get("txid").ok_or("EGeneral:Invalid arguments:txid")?;
+    let names: BTreeSet<&str> = names.split(',').map(str::trim).collect();
+    if names.len() > MAX_TRADES_NAMED {
+        return Err("EGeneral:Invalid arguments:txid".into());
+    }
+    let asked_for = state.engine.fills().map(|fill| (ids::execution_id(fill.trade_id), fill));
+    let found: BTreeMap<String, RestTrade> = asked_for
+        .filter(|(id, _)| names.contains(id.as_str()))
+        .map(|(_, fill)| rest_trade(state, fill))
+        .collect();
+    if found.len() < names.len() {
+        return Err("EQuery:Unknown transaction".into());
+    }
+    Ok(success(&found))
 }

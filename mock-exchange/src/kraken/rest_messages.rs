@@ -72,8 +72,13 @@ pub(crate) struct RestOrder {
     time_in_force: &'static str,
 }
 
-/// Builds the REST form of an order; `fills` are those of this order.
-pub(crate) fn order(order: &Order, instrument: &Instrument, fills: &[&Fill]) -> RestOrder {
+/// Builds the REST form of an order; `fills` are those of this order, named if `with_trades`.
+pub(crate) fn order(
+    order: &Order,
+    instrument: &Instrument,
+    fills: &[&Fill],
+    with_trades: bool,
+) -> RestOrder {
     let pair = pair_name(instrument);
     let decimals = instrument.price_decimals();
     let price = order.price.map(|price| Number::with_decimals(price, decimals).0.to_string());
@@ -110,14 +115,18 @@ pub(crate) fn order(order: &Order, instrument: &Instrument, fills: &[&Fill]) -> 
         limitprice: "0.00000",
         misc: "",
         oflags: if order.post_only { "fciq,post" } else { "fciq" },
-        trades: fills.iter().map(|fill| ids::execution_id(fill.trade_id)).collect(),
+        trades: if with_trades {
+            fills.iter().map(|fill| ids::execution_id(fill.trade_id)).collect()
+        } else {
+            Vec::new()
+        },
         closetm: (!is_open).then(|| seconds(order.updated)),
         reason: closing_reason(order.status),
         time_in_force: if order.time_in_force == TimeInForce::Ioc { "IOC" } else { "GTC" },
     }
 }
 
-/// A fill as `TradesHistory` shows it.
+/// A fill as `QueryTrades` and `TradesHistory` show it.
 #[derive(Serialize)]
 pub(crate) struct RestTrade {
     ordertxid: String,
