@@ -32,6 +32,7 @@ fn order(number: usize, status: OrderStatus) -> Order {
         request: NewOrder::limit(instrument, Side::Buy, price, "0.00125".parse().unwrap()),
         status,
         filled: "0".parse().unwrap(),
+        booked: "0".parse().unwrap(),
         reason: None,
         created: now,
         updated: now,

@@ -280,6 +280,7 @@ mod tests {
             status: OrderStatus::OutcomeUnknown,
             quantity: "0.00200000".parse().unwrap(),
             filled: "0".parse().unwrap(),
+            booked: "0".parse().unwrap(),
             cancel_attempts: 3,
             confirmed_after_ms: (fate == OrderFate::Canceled).then_some(12),
             reason: reason.map(str::to_owned),

@@ -216,4 +216,12 @@ pub enum OrderNews {
         /// In the exchange's words.
         reason: String,
     },
+    /// The exchange has told every single fill of the order that it knows, each as
+    /// [`Filled`](Self::Filled).
+    FillsListed,
+    /// The question for the single fills was refused, got no answer, or not a whole one.
+    FillsFailed {
+        /// In the exchange's words.
+        reason: String,
+    },
 }

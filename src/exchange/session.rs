@@ -101,6 +101,11 @@ pub trait TradingSession: Session {
     /// Asks how an order stands; `Status`, `NotFound` or `QueryFailed` follows.
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
 
+    /// Asks for the single fills of an order; an `OrderNews::Filled` for each and then
+    /// `OrderNews::FillsListed`, or `OrderNews::FillsFailed`, follow. A fill has the same id here and
+    /// on the private stream. Nothing is known of the order's status by it.
+    fn query_fills(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
+
     /// The connection is about to be closed for good, and some orders are to stay open: writes what
     /// keeps the exchange from cancelling them for that. Nothing where it would not.
     fn keep_orders(&mut self, out: &mut Outbox) {

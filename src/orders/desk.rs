@@ -117,6 +117,10 @@ impl Desk {
             let what = format!("{unread} order updates are not read yet");
             return Err(OrderError::Busy { what });
         }
+        if let Some(waiting) = self.state().book.overfull() {
+            let what = format!("{waiting} ended orders wait for the exchange to tell their fills");
+            return Err(OrderError::Busy { what });
+        }
         let id =
             self.settings.ids.next().map_err(|error| OrderError::Busy {
                 what: format!("no more order ids: {error}"),
@@ -222,6 +226,7 @@ impl Desk {
                 Command::Submit(id, _) => state.book.begin_write(*id, now),
                 Command::Cancel(id) => state.book.begin_cancel(*id, now),
                 Command::Query(id) => state.book.begin_query(*id, now),
+                Command::Fills(id) => state.book.begin_fills(*id, now),
             };
             if let Some(order) = order {
                 if matches!(command, Command::Submit(..)) {
@@ -343,6 +348,7 @@ impl Desk {
             match work {
                 Work::Cancel(id) => self.lane.cancel(*id),
                 Work::Query(id) => self.lane.query(*id),
+                Work::Fills(id) => self.lane.fills(*id),
             }
         }
         for change in &effects.changes {

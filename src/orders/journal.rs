@@ -18,9 +18,9 @@ use crate::types::{Fill, Order};
 pub struct OrderUpdate {
     /// The order after the change.
     pub order: Order,
-    /// The part that traded, if that is what happened. What fills while the connection is down is
-    /// booked as `order.filled` when the exchange tells it, and not always told as a fill of its
-    /// own: a position is the sum of `order.filled`, not of these.
+    /// The part that traded, if that is what happened. Each is told once. What filled while the
+    /// connection was down is first known by its sum, as `order.filled`, and the fills follow when
+    /// they have been fetched: until then `order.booked`, which is their sum, is less.
     pub fill: Option<Fill>,
 }
 
@@ -178,6 +178,7 @@ mod tests {
             request: NewOrder::market(instrument, Side::Buy, "1".parse().unwrap()),
             status: OrderStatus::Pending,
             filled: Quantity::ZERO,
+            booked: Quantity::ZERO,
             reason: None,
             created: Timestamp::UNIX_EPOCH,
             updated: Timestamp::UNIX_EPOCH,

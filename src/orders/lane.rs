@@ -1,5 +1,6 @@
 //! The lane from the desk to the trading connection: bounded, with cancels and questions ahead of
-//! new orders. Commands are never kept over a reconnect.
+//! new orders, and questions for fills, which have time, in turn with these. Commands are never
+//! kept over a reconnect.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,8 @@ pub(crate) enum Command {
     Cancel(ClientOrderId),
     /// The question how an order stands.
     Query(ClientOrderId),
+    /// The question for an order's single fills.
+    Fills(ClientOrderId),
 }
 
 /// How far the connection is.
@@ -41,6 +44,9 @@ struct Queues {
     urgent: VecDeque<Command>,
     cancels: HashSet<ClientOrderId>,
     queries: HashSet<ClientOrderId>,
+    fills: VecDeque<ClientOrderId>,
+    /// Whether the next turn of the two is a question for fills.
+    fills_turn: bool,
     new: VecDeque<(ClientOrderId, Permit)>,
     /// New orders whose intent is being stored: each has a place kept for it.
     expected: usize,
@@ -60,6 +66,8 @@ impl Lane {
             urgent: VecDeque::new(),
             cancels: HashSet::new(),
             queries: HashSet::new(),
+            fills: VecDeque::new(),
+            fills_turn: false,
             new: VecDeque::new(),
             expected: 0,
         };
@@ -85,6 +93,7 @@ impl Lane {
         queues.urgent.clear();
         queues.cancels.clear();
         queues.queries.clear();
+        queues.fills.clear();
         queues.new.drain(..).map(|(id, _permit)| id).collect()
     }
 
@@ -137,6 +146,16 @@ impl Lane {
         }
     }
 
+    /// Queues a question for fills, once for each order; without a connection it is not kept.
+    pub(crate) fn fills(&self, id: ClientOrderId) {
+        let mut queues = self.queues();
+        if queues.state != LaneState::Down && !queues.fills.contains(&id) {
+            queues.fills.push_back(id);
+            drop(queues);
+            self.waiting.notify_one();
+        }
+    }
+
     /// Takes all new orders that are still waiting, which will then not be written.
     pub(crate) fn take_new(&self) -> Vec<ClientOrderId> {
         self.queues().new.drain(..).map(|(id, _permit)| id).collect()
@@ -149,9 +168,15 @@ impl Lane {
             match &command {
                 Command::Cancel(id) => queues.cancels.remove(id),
                 Command::Query(id) => queues.queries.remove(id),
-                Command::Submit(..) => false,
+                Command::Fills(_) | Command::Submit(..) => false,
             };
             return Some(command);
+        }
+        queues.fills_turn = !queues.fills_turn || queues.new.is_empty();
+        if queues.fills_turn
+            && let Some(id) = queues.fills.pop_front()
+        {
+            return Some(Command::Fills(id));
         }
         queues.new.pop_front().map(|(id, permit)| Command::Submit(id, permit))
     }
@@ -194,6 +219,29 @@ mod tests {
         assert!(matches!(lane.pop(), Some(Command::Cancel(found)) if found == id("old")));
         assert!(matches!(lane.pop(), Some(Command::Submit(found, _)) if found == id("new")));
         assert!(lane.pop().is_none());
+    }
+
+    #[test]
+    fn questions_for_fills_yield_to_cancels_and_take_turns_with_new_orders() {
+        let lane = Lane::new(8);
+        lane.set_state(LaneState::Open);
+        let gate = Gate::new();
+        for name in ["f1", "f2", "f1"] {
+            lane.fills(id(name));
+        }
+        for name in ["n1", "n2", "n3"] {
+            lane.submit(id(name), gate.enter().unwrap()).unwrap();
+        }
+        lane.cancel(id("old"));
+        let order: Vec<_> = std::iter::from_fn(|| lane.pop())
+            .map(|command| match command {
+                Command::Submit(id, _)
+                | Command::Cancel(id)
+                | Command::Query(id)
+                | Command::Fills(id) => id.to_string(),
+            })
+            .collect();
+        assert_eq!(order, ["old", "f1", "n1", "f2", "n2", "n3"]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
         status: order.status,
         quantity: order.request.quantity,
         filled: order.filled,
+        booked: order.booked,
         cancel_attempts: cancel.map_or(0, |cancel| cancel.attempts),
         confirmed_after_ms,
         reason,

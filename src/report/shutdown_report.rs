@@ -119,8 +119,8 @@ pub enum PhaseEnd {
 pub struct ExchangeReport {
     /// Its name in the configuration.
     pub exchange: ExchangeName,
-    /// Every order that was open, unknown or in flight when shutdown began, and every one that is
-    /// not confirmed closed now.
+    /// Every order that was open, unknown or in flight when shutdown began, every one that is not
+    /// confirmed closed now, and every one whose single fills are not all known.
     pub orders: Vec<OrderReport>,
     /// Orders of the exchange's own list that are not the gateway's; they were left alone.
     pub foreign_orders: u64,
@@ -159,6 +159,9 @@ pub struct OrderReport {
     pub quantity: Quantity,
     /// Quantity filled.
     pub filled: Quantity,
+    /// Quantity whose single fills are known; the rest of `filled` the exchange has not told.
+    #[serde(default)]
+    pub booked: Quantity,
     /// How often a cancel was written for it.
     pub cancel_attempts: u32,
     /// From the first cancel to the terminal update, in milliseconds.

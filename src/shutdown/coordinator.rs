@@ -162,8 +162,23 @@ impl Coordinator {
         }
     }
 
+    /// Names every order whose single fills the exchange has not told: it is closed all the same.
+    fn name_missing_fills(&self) {
+        for exchange in &self.exchanges {
+            let orders = exchange.desk.order_reports();
+            for order in orders.iter().filter(|order| order.booked < order.filled) {
+                let missing = order.filled - order.booked;
+                exchange.scope.fail(format!(
+                    "fills of order {} are not told by the exchange: quantity {missing} of {}",
+                    order.client_id, order.filled
+                ));
+            }
+        }
+    }
+
     /// Ends what still waits, and reports.
     fn finish(&self, mut course: Course) -> ShutdownReport {
+        self.name_missing_fills();
         for exchange in &self.exchanges {
             exchange.desk.abandon_waiters();
         }

@@ -201,6 +201,9 @@ pub struct Order {
     pub status: OrderStatus,
     /// Base quantity filled so far.
     pub filled: Quantity,
+    /// Quantity whose single fills are known; less than `filled` while some are still to be fetched.
+    #[serde(default)]
+    pub booked: Quantity,
     /// Why it was rejected, expired, cancelled or is unknown, in the exchange's words where it
     /// gave some.
     pub reason: Option<String>,
@@ -224,6 +227,11 @@ impl Order {
     /// Quantity that is not filled.
     pub fn remaining(&self) -> Quantity {
         self.request.quantity - self.filled
+    }
+
+    /// Whether more has filled than its single fills tell: some are still to be fetched.
+    pub fn lacks_fills(&self) -> bool {
+        self.booked < self.filled
     }
 }
 

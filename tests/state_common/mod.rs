@@ -43,6 +43,7 @@ pub(crate) fn order(number: usize, status: OrderStatus) -> Order {
         request: NewOrder::limit(instrument, Side::Buy, price, "0.00125000".parse().unwrap()),
         status,
         filled: "0.0005".parse().unwrap(),
+        booked: "0.0005".parse().unwrap(),
         reason: number.is_multiple_of(3).then(|| "said \"so\"".to_owned()),
         created: time(number),
         updated: time(number + 5),

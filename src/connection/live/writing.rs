@@ -114,6 +114,7 @@ impl Live<'_> {
                     }
                 }
                 Command::Query(_) => session.query(&order, wall, &mut self.out),
+                Command::Fills(_) => session.query_fills(&order, wall, &mut self.out),
             }
             for text in self.out.messages.drain(..) {
                 self.pacer.count(now);

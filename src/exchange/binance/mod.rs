@@ -4,6 +4,7 @@
 //! `web-socket-api.md`, `user-data-stream.md`, `errors.md`, `enums.md`, `rest-api.md`.
 
 mod errors;
+mod fills;
 mod instruments;
 mod market;
 mod messages;

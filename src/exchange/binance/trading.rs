@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::errors::ApiError;
+use super::fills::{self, Page};
 use super::messages::{ApiMessage, Field, OrderResult, order_status, shorten};
 use super::reports;
 use super::sign::{Signer, SignerError};
@@ -31,12 +32,13 @@ enum Request {
     Place(About),
     Cancel(About),
     Query(About),
+    Fills(About, Page),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct About {
-    client_id: ClientOrderId,
-    instrument: Instrument,
+pub(super) struct About {
+    pub(super) client_id: ClientOrderId,
+    pub(super) instrument: Instrument,
 }
 
 impl About {
@@ -44,7 +46,7 @@ impl About {
         Self { client_id: order.client_id, instrument: order.instrument() }
     }
 
-    fn event(self, news: OrderNews) -> OrderEvent {
+    pub(super) fn event(self, news: OrderNews) -> OrderEvent {
         OrderEvent {
             client_id: Some(self.client_id),
             exchange_id: None,
@@ -167,9 +169,24 @@ impl Trading {
                     }
                 }
             }
+            Some(Request::Fills(about, page)) => {
+                let (next, read) = fills::read_page(result, about, page, out);
+                if let Some(next) = next {
+                    self.ask_fills(about, next, now, out);
+                }
+                return read;
+            }
             None => self.unasked(result, request_id, out)?,
         }
         Ok(())
+    }
+
+    /// Asks for one page of an order's fills.
+    fn ask_fills(&mut self, about: About, page: Page, now: Timestamp, out: &mut Outbox) {
+        let params = page.params(&self.symbol(about.instrument));
+        if let Err(error) = self.send("myTrades", params, Request::Fills(about, page), now, out) {
+            out.order(about.event(OrderNews::FillsFailed { reason: error.to_string() }));
+        }
     }
 
     /// An answer to a request that is not this session's: its shape says what it answers.
@@ -333,6 +350,7 @@ fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError,
         }
         Some(Request::Query(about)) if code == Some(-2013) => (Some(about), OrderNews::NotFound),
         Some(Request::Query(about)) => (Some(about), OrderNews::QueryFailed { reason }),
+        Some(Request::Fills(about, _)) => (Some(about), OrderNews::FillsFailed { reason }),
         None if request_id.is_none() => {
             // A key that dies while the session lives is told with the next answer, without an id.
             out.event(if status == 401 {
@@ -467,6 +485,13 @@ impl TradingSession for Trading {
         let request = Request::Query(About::order(order));
         if let Err(error) = self.send("order.status", self.about_order(order), request, now, out) {
             out.order(unsent(order, OrderNews::QueryFailed { reason: error.to_string() }));
+        }
+    }
+
+    fn query_fills(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
+        match Page::first(order) {
+            Ok(page) => self.ask_fills(About::order(order), page, now, out),
+            Err(reason) => out.order(unsent(order, OrderNews::FillsFailed { reason })),
         }
     }
 }

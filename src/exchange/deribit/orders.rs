@@ -2,7 +2,7 @@
 //!
 //! Sources: <https://docs.deribit.com/api-reference/trading/private-buy>, `private-sell`,
 //! `private-cancel`, `private-cancel_by_label`, `private-get_order_state`,
-//! `private-get_order_state_by_label` there.
+//! `private-get_order_state_by_label`, `private-get_user_trades_by_order` there.
 
 use super::ORDER_VALIDITY;
 use super::instruments::settlement_currency;
@@ -76,6 +76,14 @@ pub(super) fn query(about: &About) -> (&'static str, String) {
         Some(id) => ("private/get_order_state", by_id(&id)),
         None => ("private/get_order_state_by_label", by_label(about)),
     }
+}
+
+/// Method and parameters of the question for an order's fills. The recent ones, of 24 hours, are
+/// told at once; the historical ones after a while.
+pub(super) fn fills(id: &ExchangeOrderId, historical: bool) -> (&'static str, String) {
+    let id = json(id.as_str());
+    let params = format!(r#"{{"order_id":{id},"sorting":"asc","historical":{historical}}}"#);
+    ("private/get_user_trades_by_order", params)
 }
 
 fn by_id(id: &ExchangeOrderId) -> String {

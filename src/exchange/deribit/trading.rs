@@ -22,7 +22,7 @@ use crate::exchange::{
     DecodeError, OrderEvent, OrderNews, Outbox, Refusal, Secret, Session, SessionEvent,
     SymbolTable, TradingSession,
 };
-use crate::types::{Order, Timestamp};
+use crate::types::{ExchangeOrderId, Order, Quantity, Timestamp};
 
 /// What the session asks for. Orders need the second, the dead-man's switch the third.
 const SCOPES: [&str; 3] = ["connection", "trade:read_write", "account:read_write"];
@@ -53,6 +53,7 @@ enum Request {
     Place(About),
     Cancel(About),
     Query(About),
+    Fills(Fetch),
 }
 
 impl Request {
@@ -69,6 +70,7 @@ impl Request {
             Self::Place(_) => "order",
             Self::Cancel(_) => "cancel",
             Self::Query(_) => "query",
+            Self::Fills(_) => "private/get_user_trades_by_order",
         }
     }
 
@@ -76,6 +78,17 @@ impl Request {
     fn is_setup(self) -> bool {
         matches!(self, Self::Login | Self::Heartbeat | Self::CancelOnDisconnect | Self::Subscribe)
     }
+}
+
+/// A question for the single fills of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fetch {
+    about: About,
+    id: ExchangeOrderId,
+    /// How much had filled when it was asked.
+    filled: Quantity,
+    /// Whether it is about those older than a day.
+    historical: bool,
 }
 
 /// The right to go on, to be renewed in time.
@@ -216,6 +229,7 @@ impl DeribitTrading {
             Some(Request::Place(about)) => return self.placed(envelope, Some(about), out),
             Some(Request::Cancel(about)) => return self.canceled(envelope, about, out),
             Some(Request::Query(about)) => return self.told(envelope, about, out),
+            Some(Request::Fills(fetch)) => return self.fills_told(envelope, fetch, out),
             None => return self.foreign_answer(envelope, out),
         }
         Ok(())
@@ -307,6 +321,48 @@ impl DeribitTrading {
         Ok(())
     }
 
+    fn ask_fills(&mut self, fetch: Fetch, out: &mut Outbox) {
+        let (method, params) = orders::fills(&fetch.id, fetch.historical);
+        self.write(method, &params, Request::Fills(fetch), out);
+    }
+
+    /// The fills of an order. Where the recent ones are fewer than have filled, the older ones are
+    /// asked for as well.
+    fn fills_told(
+        &mut self,
+        envelope: &Envelope<'_>,
+        fetch: Fetch,
+        out: &mut Outbox,
+    ) -> Result<(), DecodeError> {
+        let Fetch { about, id, filled, historical } = fetch;
+        let mut total = Quantity::ZERO;
+        let read = read_fills(envelope.result, &self.symbols, |mut event| {
+            if event.exchange_id != Some(id) {
+                return;
+            }
+            if let OrderNews::Filled { fill, completes, .. } = &mut event.news {
+                // An order that is asked about later than it filled is not ended by that.
+                *completes = false;
+                total = Quantity(total.0.saturating_add(fill.quantity.0));
+            }
+            event.client_id = Some(about.client_id);
+            event.instrument = event.instrument.or(Some(about.instrument));
+            out.order(event);
+        });
+        let news = match &read {
+            Ok(()) if total < filled && !historical => {
+                self.ask_fills(Fetch { historical: true, ..fetch }, out);
+                return read;
+            }
+            Ok(()) => OrderNews::FillsListed,
+            Err(error) => {
+                OrderNews::FillsFailed { reason: format!("the answer cannot be read: {error}") }
+            }
+        };
+        out.order(answer_about(Some(about), envelope, news));
+        read
+    }
+
     /// An answer to a request that is not this session's, or that it has forgotten.
     fn foreign_answer(&self, envelope: &Envelope<'_>, out: &mut Outbox) -> Result<(), DecodeError> {
         let result = envelope.result;
@@ -376,6 +432,7 @@ impl DeribitTrading {
             }
             Some(Request::Query(about)) if not_found => (Some(about), OrderNews::NotFound),
             Some(Request::Query(about)) => (Some(about), OrderNews::QueryFailed { reason }),
+            Some(Request::Fills(fetch)) => (Some(fetch.about), OrderNews::FillsFailed { reason }),
             Some(Request::Test | Request::Keep) => {
                 out.event(SessionEvent::ExchangeError { code, reason });
                 return;
@@ -537,6 +594,26 @@ impl TradingSession for DeribitTrading {
         let about = About::new(order);
         let (method, params) = orders::query(&about);
         self.write(method, &params, Request::Query(about), out);
+    }
+
+    fn query_fills(&mut self, order: &Order, _: Timestamp, out: &mut Outbox) {
+        let about = About::new(order);
+        match about.exchange_id {
+            Some(id) => {
+                let fetch = Fetch { about, id, filled: order.filled, historical: false };
+                self.ask_fills(fetch, out);
+            }
+            None => out.order(OrderEvent {
+                client_id: Some(about.client_id),
+                exchange_id: None,
+                instrument: Some(about.instrument),
+                request_id: None,
+                exchange_time: None,
+                news: OrderNews::FillsFailed {
+                    reason: "the exchange's id of the order is not known".into(),
+                },
+            }),
+        }
     }
 
     /// Even a clean close makes the exchange cancel the orders of the connection.

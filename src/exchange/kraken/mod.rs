@@ -4,6 +4,7 @@
 //! whose token is fetched over HTTP before each connection. The WebSocket API has no request for
 //! the state of one order: that is asked over HTTP.
 
+mod fills;
 #[cfg(test)]
 mod fixtures;
 mod instruments;

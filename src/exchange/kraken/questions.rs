@@ -1,4 +1,4 @@
-//! The line of questions how orders stand, one request at a time.
+//! The line of questions how orders stand, and of those for their fills, one request at a time.
 //!
 //! Requests of one key that overtake each other spoil one another's nonce, so the next leaves when
 //! the answer to the last has come. Whatever waits by then shares it: with n orders in doubt the
@@ -9,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use crate::exchange::{HttpFailure, HttpResponse, OrderEvent, OrderNews, Outbox};
 use crate::types::{ClientOrderId, ExchangeOrderId, Order, Timestamp};
 
+use super::fills::FillQuestions;
 use super::messages::http_result;
 use super::query::{Place, Question, Verdict, is_unknown_order, request, verdicts};
 use super::sign::Account;
@@ -26,6 +27,8 @@ pub(super) struct Questions {
     asked: Option<Asked>,
     /// The orders of all questions, waiting and asked.
     about: HashSet<ClientOrderId>,
+    /// Asked when no other question waits.
+    fills: FillQuestions,
     last_tag: u64,
 }
 
@@ -59,6 +62,18 @@ impl Questions {
         self.ask_next(account, now, out);
     }
 
+    /// Asks for the single fills of an order.
+    pub(super) fn add_fills(
+        &mut self,
+        order: &Order,
+        account: &Account,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        self.fills.add(order, out);
+        self.ask_next(account, now, out);
+    }
+
     /// The answer to the request with this tag.
     pub(super) fn answered(
         &mut self,
@@ -68,12 +83,15 @@ impl Questions {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let Some(Asked { place, questions, .. }) = self.asked.take_if(|asked| asked.tag == tag)
-        else {
-            return;
-        };
         let response = answer.map_err(|failure| failure.to_string());
         let result = response.as_ref().map_err(Clone::clone).and_then(http_result);
+        let Some(Asked { place, questions, .. }) = self.asked.take_if(|asked| asked.tag == tag)
+        else {
+            if self.fills.answered(tag, &result, out) {
+                self.ask_next(account, now, out);
+            }
+            return;
+        };
         match result.and_then(|result| verdicts(place, &questions, result)) {
             Ok(verdicts) => {
                 for (question, verdict) in questions.into_iter().zip(verdicts).rev() {
@@ -131,8 +149,15 @@ impl Questions {
 
     /// Writes the next request if none is on its way.
     fn ask_next(&mut self, account: &Account, now: Timestamp, out: &mut Outbox) {
-        while self.asked.is_none() {
-            let Some(first) = self.waiting.front().copied() else { return };
+        while self.asked.is_none() && !self.fills.is_asking() {
+            let Some(first) = self.waiting.front().copied() else {
+                let tag = self.last_tag + 1;
+                if let Some(request) = self.fills.next_request(tag, account, now, out) {
+                    self.last_tag = tag;
+                    out.requests.push((tag, request));
+                }
+                return;
+            };
             let mut questions = Vec::new();
             let mut rest = VecDeque::with_capacity(self.waiting.len());
             for question in self.waiting.drain(..) {

@@ -54,6 +54,7 @@ pub(super) fn order() -> Order {
         request: NewOrder::limit(instrument, Side::Buy, price, quantity),
         status: OrderStatus::Pending,
         filled: Quantity::ZERO,
+        booked: Quantity::ZERO,
         reason: None,
         created: NOW,
         updated: NOW,

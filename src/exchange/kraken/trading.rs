@@ -341,6 +341,10 @@ impl TradingSession for KrakenTrading {
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
         self.questions.add(order, &self.account, now, out);
     }
+
+    fn query_fills(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
+        self.questions.add_fills(order, &self.account, now, out);
+    }
 }
 
 /// The latest fills may come as a snapshot of their own, before or after that of the orders.

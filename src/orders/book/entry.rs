@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
+use super::fills::Fetch;
 use super::{Change, Moment, Work};
 use crate::types::{Fill, OnShutdown, Order, OrderStatus, Quantity};
 
@@ -32,8 +33,10 @@ pub(in crate::orders) struct Entry {
     pub(super) answered_to: Option<Instant>,
     pub(in crate::orders) last_query_failure: Option<String>,
     pub(in crate::orders) cancel: Option<Cancel>,
+    /// The ids of the fills that are booked.
     fills: HashSet<String>,
-    fills_total: Quantity,
+    /// How far the fetching of those that are not is.
+    pub(super) fetch: Fetch,
 }
 
 /// A wanted cancel.
@@ -79,7 +82,7 @@ impl Entry {
             last_query_failure: None,
             cancel: None,
             fills: HashSet::new(),
-            fills_total: Quantity::ZERO,
+            fetch: Fetch::default(),
         }
     }
 
@@ -137,9 +140,9 @@ impl Entry {
         if !self.fills.insert(fill.fill_id.clone()) {
             return None;
         }
-        let total = self.fills_total.0.checked_add(fill.quantity.0);
-        self.fills_total = total.map_or(self.fills_total, Quantity);
-        self.order.filled = self.order.filled.max(self.fills_total);
+        let total = self.order.booked.0.checked_add(fill.quantity.0);
+        self.order.booked = total.map_or(self.order.booked, Quantity);
+        self.order.filled = self.order.filled.max(self.order.booked);
         self.book_cumulative(cumulative);
         Some(self.order.filled >= self.order.request.quantity)
     }

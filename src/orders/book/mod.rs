@@ -7,8 +7,10 @@
 //! * What was written and not answered is unknown, and is asked until the exchange settles it.
 //! * A cancel that was acknowledged or refused is not an order cancelled: it is asked again.
 //! * Fills race cancels and win; each is booked once, and late ones are booked too.
+//! * Fills of which only the sum was told are asked for until each is there.
 
 mod entry;
+mod fills;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +70,8 @@ pub(crate) struct Change {
 pub(crate) enum Work {
     Cancel(ClientOrderId),
     Query(ClientOrderId),
+    /// The single fills of an order are to be asked for.
+    Fills(ClientOrderId),
 }
 
 /// What an input brought about.
@@ -82,6 +86,8 @@ pub(crate) struct Book {
     open: BTreeMap<ClientOrderId, Entry>,
     closed: HashMap<ClientOrderId, Entry>,
     closed_order: VecDeque<ClientOrderId>,
+    /// Ended orders of which single fills are missing; they are not forgotten.
+    incomplete: BTreeSet<ClientOrderId>,
     /// Exchange ids are unique within an instrument only, so one may stand for several orders.
     by_exchange_id: HashMap<ExchangeOrderId, Vec<ClientOrderId>>,
     foreign: BTreeSet<(ExchangeOrderId, Option<Instrument>)>,
@@ -104,6 +110,7 @@ impl Book {
             open: BTreeMap::new(),
             closed: HashMap::new(),
             closed_order: VecDeque::new(),
+            incomplete: BTreeSet::new(),
             by_exchange_id: HashMap::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
@@ -119,6 +126,7 @@ impl Book {
             request,
             status: OrderStatus::Pending,
             filled: Quantity::ZERO,
+            booked: Quantity::ZERO,
             reason: None,
             created: now.wall,
             updated: now.wall,
@@ -217,7 +225,8 @@ impl Book {
     }
 
     /// Shutdown: every unfinished order is watched until the report, and a cancel is wanted for
-    /// each that is not to be kept; those to be kept are asked whether they are still there.
+    /// each that is not to be kept; those to be kept are asked whether they are still there. Orders
+    /// that have ended and lack fills are watched too.
     pub(crate) fn want_cancel_all(&mut self, now: Moment) -> Effects {
         let mut effects = Effects::default();
         self.cancelling_all = true;
@@ -235,6 +244,8 @@ impl Book {
                 effects.work.push(Work::Query(id));
             }
         }
+        self.watched.extend(&self.incomplete);
+        effects.work.extend(self.fetch_now());
         effects
     }
 
@@ -285,6 +296,7 @@ impl Book {
                 work.push(Work::Cancel(id));
             }
         }
+        work.extend(self.fetch_now());
         work
     }
 
@@ -313,6 +325,7 @@ impl Book {
                 effects.changes.push(entry.becomes_unknown(reason, now));
             }
         }
+        self.forget_questions_for_fills();
         effects
     }
 
@@ -360,16 +373,19 @@ impl Book {
                 cancel.last_written = Some(now.monotonic);
             }
         }
+        self.fills_due(now, &mut effects);
         effects
     }
 
     /// Whether [`due`](Self::due) may have something to do later.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.open.values().any(|entry| {
+        let waits = |entry: &Entry| {
             entry.cancel.is_some()
                 || !entry.refreshed
+                || entry.order.lacks_fills()
                 || matches!(entry.order.status, OrderStatus::Sent | OrderStatus::OutcomeUnknown)
-        })
+        };
+        !self.incomplete.is_empty() || self.open.values().any(waits)
     }
 
     /// Books what the exchange says of an order.
@@ -379,12 +395,17 @@ impl Book {
             self.note_foreign(event);
             return effects;
         };
+        let filled_before = self.get(id).map_or(Quantity::ZERO, |order| order.filled);
+        let fills_answered =
+            matches!(event.news, OrderNews::FillsListed | OrderNews::FillsFailed { .. });
         if self.closed.contains_key(&id) && !self.reopens(id, &event.news) {
             self.book_late(id, &event.news, now, &mut effects);
+            self.note_fills(id, filled_before, fills_answered, now);
             return effects;
         }
         let Some(entry) = self.open.get_mut(&id) else { return effects };
-        entry.refreshed = true;
+        // A fill, which may be an old one, says that the order was there and not that it still is.
+        entry.refreshed |= !fills_answered && !matches!(event.news, OrderNews::Filled { .. });
         // Questions may take another way than orders (HTTP) and overtake them. Only news of the
         // order, or an answer on its own connection, which keeps the order of requests, show that
         // it has arrived.
@@ -405,6 +426,7 @@ impl Book {
             entry.answered_to = entry.asking.take();
         }
         self.apply_open(id, &event.news, now, &mut effects);
+        self.note_fills(id, filled_before, fills_answered, now);
         effects
     }
 
@@ -459,6 +481,7 @@ impl Book {
             }
             OrderNews::Filled { fill, cumulative, completes } => {
                 entry.answered = true;
+                let before = entry.order.filled;
                 let whole = entry.book_fill(fill, *cumulative);
                 let Some(whole) = whole else { return };
                 if whole || *completes {
@@ -473,8 +496,11 @@ impl Book {
                         effects,
                     );
                 } else {
-                    entry.order.status = OrderStatus::PartiallyFilled;
-                    entry.order.reason = None;
+                    // One that was counted already is history: how the order stands is known better.
+                    if entry.order.filled > before {
+                        entry.order.status = OrderStatus::PartiallyFilled;
+                        entry.order.reason = None;
+                    }
                     effects.changes.push(entry.change(Some(fill.clone()), now));
                     effects.work.extend(entry.cancel_again());
                 }
@@ -519,6 +545,8 @@ impl Book {
                 entry.refreshed = false;
                 entry.last_query_failure = Some(reason.clone());
             }
+            OrderNews::FillsListed => {}
+            OrderNews::FillsFailed { reason } => entry.last_query_failure = Some(reason.clone()),
         }
     }
 
@@ -574,17 +602,18 @@ impl Book {
         }
         effects.changes.push(entry.change(fill, now));
         self.closed.insert(id, entry);
-        self.closed_order.push_back(id);
-        self.forget_oldest();
+        self.incomplete.insert(id);
+        self.file(id);
     }
 
     fn forget_oldest(&mut self) {
         while self.closed_order.len() > self.patience.closed_kept {
             let Some(id) = self.closed_order.pop_front() else { return };
             // Kept for the report, or because it may still show up. Both are few: the orders open
-            // when shutdown began, and those that the exchange denied.
+            // when shutdown began, and those that the exchange denied. One that lacks fills comes
+            // back to the line when it has them.
             let presumed = self.closed.get(&id).is_some_and(|entry| entry.presumed);
-            if presumed || self.watched.contains(&id) {
+            if presumed || self.watched.contains(&id) || self.incomplete.contains(&id) {
                 continue;
             }
             if let Some(entry) = self.closed.remove(&id)
@@ -615,6 +644,7 @@ impl Book {
         }
         let Some(mut entry) = self.closed.remove(&id) else { return false };
         self.closed_order.retain(|known| *known != id);
+        self.incomplete.remove(&id);
         entry.presumed = false;
         entry.order.status = OrderStatus::OutcomeUnknown;
         entry.ended = None;
@@ -688,15 +718,16 @@ impl Book {
         }
     }
 
-    /// The orders that shutdown found unfinished, and all that still are.
+    /// The orders that shutdown found unfinished or without all their fills, and all that still are.
     pub(super) fn watched(&self) -> impl Iterator<Item = &Entry> {
-        let late = self.open.keys().filter(|id| !self.watched.contains(*id));
+        let late = self.open.keys().chain(&self.incomplete);
+        let late = late.filter(|id| !self.watched.contains(*id));
         self.watched.iter().chain(late).filter_map(|id| self.entry(*id))
     }
 
     /// Whether shutdown has nothing to wait for: every order has ended, but for those to be kept,
-    /// of which the exchange has said that they are there.
+    /// of which the exchange has said that they are there, and every single fill is booked.
     pub(crate) fn is_flat(&self) -> bool {
-        self.open.values().all(Entry::is_kept)
+        self.open.values().all(Entry::is_kept) && !self.lacks_fills()
     }
 }

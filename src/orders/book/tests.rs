@@ -1,6 +1,8 @@
 use super::*;
 use crate::types::Side;
 
+mod fills;
+
 const QUERY: Duration = Duration::from_secs(2);
 const IN_FLIGHT: Duration = Duration::from_secs(6);
 const CANCEL: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::schema::{FILLS, LAST_TICKS, ORDERS, RUNS, Table};
 use crate::market::LastTick;
 use crate::types::{Fill, Instrument, Order, TickData};
 
-/// An order that had not ended, with every fill of it that is known.
+/// An order that had not ended or lacks single fills, with every fill of it that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredOrder {
     /// The order as last recorded.
@@ -24,7 +24,7 @@ pub struct RecoveredOrder {
 /// What the runs before left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
-    /// Every order that had not ended, in the order of their ids.
+    /// Every order that had not ended or lacks single fills, in the order of their ids.
     pub orders: Vec<RecoveredOrder>,
     /// The last ticks, in the order of the instruments' names.
     pub last_ticks: Vec<LastTick>,

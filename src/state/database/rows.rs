@@ -61,7 +61,7 @@ fn shown(value: impl std::fmt::Display) -> Cell<'static> {
     Cell::text(value.to_string())
 }
 
-pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 17] {
+pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 18] {
     let request = &order.request;
     let (kind, price, in_force) = match request.kind {
         OrderKind::Limit { price, time_in_force } => {
@@ -80,8 +80,9 @@ pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 17] {
         shown(request.quantity),
         Cell::text(on_shutdown_name(request.on_shutdown)),
         Cell::text(status_name(order.status)),
-        Cell::Integer(i64::from(!order.status.is_terminal())),
+        Cell::Integer(i64::from(!order.status.is_terminal() || order.lacks_fills())),
         shown(order.filled),
+        shown(order.booked),
         Cell::optional(order.exchange_id.as_ref().map(ExchangeOrderId::as_str)),
         Cell::optional(order.reason.as_deref()),
         Cell::Integer(nanoseconds(order.created)),
@@ -249,6 +250,7 @@ pub(super) fn order(cells: &[Cell<'_>]) -> Decoded<Order> {
         request: NewOrder { instrument, side, kind, quantity, on_shutdown },
         status,
         filled: columns.parse()?,
+        booked: columns.parse()?,
         exchange_id: columns.optional_parse()?,
         reason: columns.owned()?,
         created: columns.time()?,
@@ -383,6 +385,7 @@ mod tests {
                     request,
                     status,
                     filled: "0.000000005".parse().unwrap(),
+                    booked: "0.000000003".parse().unwrap(),
                     reason: Some("it's \"so\"".into()),
                     created: at,
                     updated: at,

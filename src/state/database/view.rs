@@ -51,7 +51,8 @@ impl StateView {
         Ok(Self { connection, path })
     }
 
-    /// The newest orders, at most `limit`; with `open_only`, of those that have not ended.
+    /// The newest orders, at most `limit`; with `open_only`, of those that have not ended or
+    /// lack single fills.
     pub fn orders(&self, limit: usize, open_only: bool) -> Result<Viewed<Order>, StateError> {
         let only = if open_only { " INDEXED BY orders_open WHERE open = 1" } else { "" };
         self.newest(

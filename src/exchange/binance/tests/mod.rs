@@ -125,6 +125,7 @@ pub(super) fn order(request: NewOrder) -> Order {
         request,
         status: OrderStatus::Sent,
         filled: Quantity::ZERO,
+        booked: Quantity::ZERO,
         reason: None,
         created: now(),
         updated: now(),

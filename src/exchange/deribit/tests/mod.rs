@@ -151,6 +151,7 @@ pub(super) fn order() -> Order {
         request: NewOrder::limit(instrument("BTC-PERPETUAL"), Side::Buy, price, amount),
         status: OrderStatus::Sent,
         filled: Quantity::ZERO,
+        booked: Quantity::ZERO,
         reason: None,
         created: now(),
         updated: now(),
