@@ -285,3 +285,222 @@ fn read_trade(id: &str, raw: &RawValue, question: &Question) -> Result<OrderEven
     let news = OrderNews::Filled { fill, cumulative: None, completes: false };
     Ok(OrderEvent { exchange_time: time, ..question.event(news) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::questions::Questions;
+    use super::super::testing::{NOW, account, order};
+    use super::*;
+    use crate::exchange::{HttpFailure, HttpResponse, SessionEvent};
+
+    /// The line, and what came out of it.
+    struct Line {
+        questions: Questions,
+        account: Account,
+        out: Outbox,
+    }
+
+    impl Line {
+        /// A line that was asked for the fills of `count` orders `gw0`.. with the ids `O0`..
+        fn asking(count: usize) -> Self {
+            let (questions, out) = (Questions::default(), Outbox::default());
+            let mut line = Self { questions, account: account("c2VjcmV0"), out };
+            for number in 0..count {
+                line.ask(number);
+            }
+            line
+        }
+
+        fn ask(&mut self, number: usize) {
+            let client_id = format!("gw{number}").parse().unwrap();
+            let exchange_id = Some(format!("O{number}").parse().unwrap());
+            let order = Order { client_id, exchange_id, ..order() };
+            self.questions.add_fills(&order, &self.account, NOW, &mut self.out);
+        }
+
+        /// Answers the one request on its way; tells its path and fields beside the nonce.
+        fn next(&mut self, body: &str) -> (String, String) {
+            self.answer(Ok(HttpResponse { status: 200, body: body.into() }))
+        }
+
+        fn answer(&mut self, answer: Result<HttpResponse, HttpFailure>) -> (String, String) {
+            assert_eq!(self.out.requests.len(), 1, "{:?}", self.out.requests);
+            let (tag, request) = self.out.requests.remove(0);
+            let (_, path) = request.url.path().rsplit_once('/').unwrap();
+            let (_, fields) = request.body.split_once('&').unwrap();
+            self.questions.answered(tag, answer, &self.account, NOW, &mut self.out);
+            (path.to_owned(), fields.replace("%2C", ","))
+        }
+
+        fn news(&mut self) -> Vec<(String, OrderNews)> {
+            let events = self.out.events.drain(..);
+            let news = events.map(|event| match event {
+                SessionEvent::Order(event) => (event.client_id.unwrap().to_string(), event.news),
+                other => panic!("{other:?}"),
+            });
+            news.collect()
+        }
+
+        fn only_news(&mut self) -> OrderNews {
+            let mut news = self.news();
+            assert_eq!(news.len(), 1, "{news:?}");
+            news.remove(0).1
+        }
+    }
+
+    fn result(entries: &[String]) -> String {
+        format!(r#"{{"error":[],"result":{{{}}}}}"#, entries.join(","))
+    }
+
+    fn named(number: usize, trades: &[String]) -> String {
+        let trades = serde_json::to_string(trades).unwrap();
+        format!(r#""O{number}":{{"status":"closed","vol_exec":"1","trades":{trades}}}"#)
+    }
+
+    fn trade(id: &str, number: usize) -> String {
+        format!(
+            r#""{id}":{{"ordertxid":"O{number}","pair":"XXBTZUSD","time":1688667796.8802,"type":"buy","price":"30010.00000","cost":"600.20000","fee":"-0.00010","vol":"0.02000000","trade_id":40274859,"maker":true}}"#
+        )
+    }
+
+    fn filled(id: &str) -> OrderNews {
+        let fill = Fill {
+            fill_id: id.into(),
+            price: "30010".parse().unwrap(),
+            quantity: "0.02".parse().unwrap(),
+            fee: Some(Fee { asset: "USD".into(), amount: "-0.0001".parse().unwrap() }),
+            liquidity: Some(Liquidity::Maker),
+            time: Some("2023-07-06T18:23:16.8802Z".parse().unwrap()),
+        };
+        OrderNews::Filled { fill, cumulative: None, completes: false }
+    }
+
+    #[test]
+    fn the_executions_of_several_orders_share_two_requests() {
+        let mut line = Line::asking(3);
+        line.ask(1);
+        // The first was alone when it was asked for.
+        let (path, fields) = line.next(&result(&[named(0, &["TA".into()])]));
+        assert_eq!((path.as_str(), fields.as_str()), ("QueryOrders", "txid=O0&trades=true"));
+        let named = [named(1, &["TB".into(), "TC".into()]), named(2, &[])];
+        let (_, fields) = line.next(&result(&named));
+        assert_eq!(fields, "txid=O1,O2&trades=true");
+        assert_eq!(line.news(), [("gw2".to_owned(), OrderNews::FillsListed)]);
+        let told = [trade("TA", 0), trade("TC", 1), trade("TB", 1)];
+        let (path, fields) = line.next(&result(&told));
+        assert_eq!((path.as_str(), fields.as_str()), ("QueryTrades", "txid=TA,TB,TC"));
+        let of = |name: &str, news: OrderNews| (name.to_owned(), news);
+        assert_eq!(
+            line.news(),
+            [
+                of("gw0", filled("TA")),
+                of("gw1", filled("TB")),
+                of("gw1", filled("TC")),
+                of("gw0", OrderNews::FillsListed),
+                of("gw1", OrderNews::FillsListed),
+            ]
+        );
+        assert!(line.out.requests.is_empty());
+        line.ask(1);
+        assert_eq!(line.out.requests.len(), 1, "it can be asked for again");
+    }
+
+    #[test]
+    fn twenty_executions_are_asked_for_at_a_time() {
+        let mut line = Line::asking(1);
+        let ids: Vec<_> = (0..45).map(|number| format!("T{number}")).collect();
+        line.next(&result(&[named(0, &ids)]));
+        for part in ids.chunks(20) {
+            assert_eq!(line.news().len() % 20, 0);
+            let told: Vec<_> = part.iter().map(|id| trade(id, 0)).collect();
+            let (_, fields) = line.next(&result(&told));
+            assert_eq!(fields, format!("txid={}", part.join(",")));
+        }
+        let news = line.news();
+        assert_eq!((news.len(), &news[5].1), (6, &OrderNews::FillsListed));
+        assert!(line.out.requests.is_empty());
+    }
+
+    #[test]
+    fn questions_how_orders_stand_go_first_and_one_request_is_on_its_way_at_a_time() {
+        let mut line = Line::asking(2);
+        let other = Order { exchange_id: Some("OX".parse().unwrap()), ..order() };
+        line.questions.add(&other, &line.account, NOW, &mut line.out);
+        line.next(&result(&[named(0, &["TA".into()])]));
+        let (_, fields) = line.next(&result(&[named(9, &[])]));
+        assert_eq!(fields, "txid=OX", "before the rest of the fills");
+        assert_eq!(line.only_news(), OrderNews::NotFound);
+        assert_eq!(line.next(&result(&[trade("TA", 0)])).0, "QueryOrders", "the other order's");
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_fails_its_order_and_no_other() {
+        let fails = |told: &[String]| {
+            let mut line = Line::asking(2);
+            line.next(&result(&[named(0, &["TA".into()])]));
+            line.next(&result(&[named(1, &["TB".into()])]));
+            line.next(&result(told));
+            let news = line.news();
+            let settled: Vec<_> =
+                news.iter().filter(|(_, n)| !matches!(n, OrderNews::Filled { .. })).collect();
+            assert!(
+                matches!(&settled[0], (id, OrderNews::FillsFailed { .. }) if id == "gw0"),
+                "{news:?}"
+            );
+            assert_eq!(settled[1], &("gw1".to_owned(), OrderNews::FillsListed));
+            assert!(line.out.requests.is_empty());
+        };
+        fails(&[trade("TB", 1)]);
+        fails(&[trade("TA", 7), trade("TB", 1)]);
+        for (good, bad) in
+            [("\"0.02000000\"", "\"x\""), ("1688667796.8802", "\"now\""), ("-0.00010", "")]
+        {
+            fails(&[trade("TA", 0).replace(good, bad), trade("TB", 1)]);
+        }
+        let mut line = Line::asking(1);
+        line.next(&result(&[]));
+        assert!(matches!(line.only_news(), OrderNews::FillsFailed { .. }));
+    }
+
+    #[test]
+    fn one_unknown_order_does_not_keep_the_others_from_their_fills() {
+        let mut line = Line::asking(4);
+        line.next(&result(&[named(0, &[])]));
+        line.next(r#"{"error":["EOrder:Unknown order"]}"#);
+        assert_eq!(line.news().len(), 1);
+        for number in 1..4 {
+            let unknown = r#"{"error":["EOrder:Unknown order"]}"#.to_owned();
+            let body = if number == 2 { unknown } else { result(&[named(number, &[])]) };
+            assert_eq!(line.next(&body).1, format!("txid=O{number}&trades=true"));
+        }
+        let failed =
+            |(_, news): &(String, OrderNews)| matches!(news, OrderNews::FillsFailed { .. });
+        let news = line.news();
+        assert_eq!(news.iter().map(failed).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn a_spoilt_nonce_is_tried_again_and_a_dead_network_is_not() {
+        let mut line = Line::asking(1);
+        for _ in 0..4 {
+            line.next(r#"{"error":["EAPI:Invalid nonce"]}"#);
+        }
+        assert!(matches!(line.only_news(), OrderNews::FillsFailed { .. }));
+        let mut line = Line::asking(1);
+        line.answer(Err(HttpFailure::Timeout { host: "h".into(), limit_ms: 5 }));
+        let reason = "no answer from h within 5 ms".to_owned();
+        assert_eq!(line.only_news(), OrderNews::FillsFailed { reason });
+        assert!(line.out.requests.is_empty());
+    }
+
+    #[test]
+    fn without_a_key_or_the_exchanges_id_nothing_is_asked() {
+        let mut line = Line::asking(0);
+        line.questions.add_fills(&order(), &line.account, NOW, &mut line.out);
+        assert!(matches!(line.only_news(), OrderNews::FillsFailed { .. }));
+        line.account = account("?");
+        line.ask(0);
+        assert!(matches!(line.only_news(), OrderNews::FillsFailed { .. }));
+        assert!(line.out.requests.is_empty());
+    }
+}

@@ -2,8 +2,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::exchange::{ConnectionKind, SymbolTable};
-use crate::orders::{DeskSettings, IdGenerator, Journal, Patience};
+use crate::exchange::{ConnectionKind, OrderEvent, OrderNews, SymbolTable};
+use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Patience};
+use crate::types::{Instrument, InstrumentSpec, NewOrder, OrderStatus, Quantity, Side};
 
 /// Tells the time once.
 #[derive(Debug, Default)]
@@ -13,6 +14,22 @@ impl Clock for BrokenClock {
     fn now(&self) -> Timestamp {
         assert!(!self.0.swap(true, Ordering::Relaxed), "the clock is broken");
         Timestamp::UNIX_EPOCH
+    }
+}
+
+fn spec(name: ExchangeName) -> InstrumentSpec {
+    let instrument = Instrument::new(name, "BTC", "USD").unwrap();
+    let one = Quantity(1.into());
+    InstrumentSpec {
+        instrument,
+        symbol: "BTCUSD".into(),
+        tick_size: "1".parse().unwrap(),
+        lot_size: one.0,
+        min_quantity: one,
+        max_quantity: None,
+        min_notional: None,
+        tick_size_steps: Vec::new(),
+        contract_size: None,
     }
 }
 
@@ -30,7 +47,7 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
             closed_kept: 8,
         },
         queue: 8,
-        symbols: Arc::new(SymbolTable::new([])),
+        symbols: Arc::new(SymbolTable::new([spec(name)])),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
         writer: crate::state::Writer::closed(),
@@ -109,4 +126,46 @@ async fn a_drain_lists_no_failures_of_an_exchange_with_a_longer_name() {
     kraken.scope.child("trading", Phase::Disconnect).fail("ours, too");
     let reasons: Vec<_> = coordinator.failures().into_iter().map(|f| f.reason).collect();
     assert_eq!(reasons, ["ours", "ours, too"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open() {
+    let root = Scope::root("gateway");
+    let parts = exchange(&root, "kraken");
+    let desk = &parts.desk;
+    desk.session_opened();
+    desk.session_ready();
+    let instrument = spec(parts.name).instrument;
+    let request =
+        NewOrder::limit(instrument, Side::Buy, "5".parse().unwrap(), "10".parse().unwrap());
+    let (id, _placed) = desk.submit(request).unwrap();
+    assert!(matches!(desk.next_command(), Some((Command::Submit(..), _))));
+    let news = |news| OrderEvent {
+        client_id: Some(id),
+        exchange_id: None,
+        instrument: Some(instrument),
+        request_id: None,
+        exchange_time: None,
+        news,
+    };
+    // The answer to a question, before shutdown begins.
+    let (status, cumulative) = (OrderStatus::Canceled, Some("4".parse().unwrap()));
+    desk.apply(&news(OrderNews::Status { status, cumulative, reason: None }));
+    let sweeper = Arc::clone(desk);
+    parts.scope.child("sweeper", Phase::Disconnect).spawn(async move { sweeper.sweep().await });
+    let report = coordinator(&root, vec![Arc::clone(&parts)]).run().await;
+    assert_eq!(report.outcome, Outcome::Degraded, "{report:#?}");
+    let asked = std::iter::from_fn(|| desk.next_command())
+        .filter(|(command, _)| matches!(command, Command::Fills(asked) if *asked == id))
+        .count();
+    assert_eq!(asked, 1);
+    let order = &report.exchanges[0].orders[0];
+    assert_eq!((order.filled, order.booked), ("4".parse().unwrap(), Quantity::ZERO));
+    assert!(!order.fate.is_left());
+    let failure = report.failures.iter().find(|failure| failure.reason.contains(id.as_str()));
+    let failure = failure.unwrap_or_else(|| panic!("{report:#?}"));
+    assert_eq!(failure.scope, "gateway/kraken");
+    assert!(failure.reason.ends_with("quantity 4 of 4"), "{failure:?}");
+    let cancelling = &report.phases[1];
+    assert_eq!((cancelling.phase, cancelling.ended), (Phase::CancelPending, PhaseEnd::TimedOut));
 }

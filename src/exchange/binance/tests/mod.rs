@@ -1,5 +1,6 @@
 //! Recorded messages, scripted dialogues and mutations, over both sessions.
 
+mod fills;
 mod fixtures;
 mod market;
 mod mutations;
