@@ -95,6 +95,8 @@ impl Entry {
         entry.refreshed = false;
         // It may have been written the moment before that run ended.
         entry.sent = Some(now.monotonic);
+        // A fill may be stored and the order after it not.
+        entry.order.booked = Quantity::ZERO;
         for fill in fills {
             entry.book_fill(fill, None);
         }

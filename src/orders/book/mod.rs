@@ -141,8 +141,9 @@ impl Book {
         self.open.remove(&id);
     }
 
-    /// Takes over an order of an earlier run that had not ended when that run did. The exchange
-    /// must say how it stands before new orders are let in; `cancel` if it is to be cancelled then.
+    /// Takes over an order of an earlier run that had not ended when that run did, or that had and
+    /// lacks fills. The exchange must say how it stands before new orders are let in; `cancel` if it
+    /// is to be cancelled then.
     pub(crate) fn adopt(
         &mut self,
         order: Order,
@@ -155,6 +156,15 @@ impl Book {
             self.by_exchange_id.entry(exchange_id).or_default().push(id);
         }
         let mut entry = Entry::adopted(order, fills, now);
+        if entry.order.status.is_terminal() {
+            entry.refreshed = true;
+            entry.ended = Some(now.monotonic);
+            let change = entry.change(None, now);
+            self.closed.insert(id, entry);
+            self.incomplete.insert(id);
+            self.file(id);
+            return change;
+        }
         if cancel {
             entry.cancel = Some(Cancel::default());
         }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::types::Side;
 
+mod adopted;
 mod fills;
 
 const QUERY: Duration = Duration::from_secs(2);
