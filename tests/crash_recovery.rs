@@ -70,7 +70,11 @@ async fn the_bot_that_is_killed() {
                     say(&format!("acknowledged {number}"));
                     open.push(order);
                 }
-                Err(OrderError::NotConnected { .. } | OrderError::OutcomeUnknown { .. }) => {}
+                Err(
+                    OrderError::NotConnected { .. }
+                    | OrderError::NotSent { .. }
+                    | OrderError::OutcomeUnknown { .. },
+                ) => {}
                 Err(error) => panic!("{error}"),
             },
         }
