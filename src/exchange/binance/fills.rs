@@ -97,7 +97,9 @@ pub(super) fn read_page(
         match read_trade(trade, about, page) {
             Ok((id, event)) => {
                 last = last.max(Some(id));
-                event.into_iter().for_each(|event| out.order(event));
+                if let Some(event) = event {
+                    out.order(event);
+                }
             }
             Err(error) => _ = fault.get_or_insert(error),
         }
