@@ -197,6 +197,9 @@ async fn an_order_that_ends_while_the_connection_is_down_is_asked_about() {
         });
         assert_eq!(filled.await.order.filled, order.request.quantity, "{exchange}");
         bench.mock.faults().clear();
+        for kind in ["market", "trading"] {
+            reconnected(&gateway, exchange, kind, 1).await;
+        }
     }
     let report = within(gateway.shutdown()).await;
     judge(&report, &bench.mock.ledger());
