@@ -8,7 +8,8 @@ use common::judge::{Told, all_fills_told, judge, judge_fills, told};
 use common::{Bench, reconnected, symbol, update, within};
 use exchange_gateway::Gateway;
 use exchange_gateway::shutdown::Outcome;
-use exchange_gateway::types::{ClientOrderId, NewOrder, Order};
+use exchange_gateway::state::StateView;
+use exchange_gateway::types::{ClientOrderId, NewOrder, Order, OrderStatus, Quantity};
 use mock_exchange::{Disconnect, ExchangeLedger, Fault, FaultAction, Refusal, Side};
 use rust_decimal::Decimal;
 
@@ -38,12 +39,14 @@ fn fill(bench: &Bench, exchange: &str, order: &Order, parts: u32) {
     }
 }
 
-/// An order whose quantity is a whole number of sixtieths.
+/// A quantity whose sixtieths are quantities too.
+fn quantity(exchange: &str) -> Quantity {
+    if exchange == "deribit" { "600" } else { "0.0060" }.parse().expect("a quantity")
+}
+
+/// An order that rests with it.
 async fn sixty_parts(gateway: &Gateway, exchange: &str) -> Order {
-    let request = common::resting(exchange);
-    let parts = if exchange == "deribit" { "600" } else { "0.0060" };
-    let quantity = parts.parse().expect("a quantity");
-    let request = NewOrder { quantity, ..request };
+    let request = NewOrder { quantity: quantity(exchange), ..common::resting(exchange) };
     gateway.orders().submit(request).await.expect("the order rests")
 }
 
@@ -167,5 +170,49 @@ async fn fills_that_were_not_told_are_fetched_when_the_next_one_shows_that_they_
 async fn fills_that_nothing_told_of_are_fetched_at_shutdown() {
     for exchange in ALL {
         lose_fills(exchange, Loss::Untold, MANY - 1).await;
+    }
+}
+
+/// An order is left open on purpose, fills while no gateway runs, and the next one learns of it.
+async fn fill_between_two_runs(exchange: &str, parts: u32, status: OrderStatus) {
+    let bench = Bench::start(&[exchange]).await;
+    let gateway = bench.gateway().await;
+    let mut follow = gateway.orders().updates();
+    let request = NewOrder { quantity: quantity(exchange), ..common::resting(exchange) };
+    let order = gateway.orders().submit(request.keep_on_shutdown()).await.expect("it rests");
+    fill(&bench, exchange, &order, 1);
+    update(&mut follow, |update| update.fill.is_some()).await;
+    assert_eq!(within(gateway.shutdown()).await.outcome, Outcome::Clean, "{exchange}");
+    bench.all_closed().await;
+    fill(&bench, exchange, &order, parts);
+
+    let gateway = bench.gateway().await;
+    let path = gateway.state_directory().path().to_owned();
+    let ledger = bench.mock.ledger();
+    let witness = ledger.exchange(exchange);
+    assert_eq!(witness.fills.len(), parts as usize + 1);
+    let all = order.request.quantity.0 / Decimal::from(MANY) * Decimal::from(parts + 1);
+    common::until("every fill is stored", || {
+        let known = gateway.orders().get(order.id());
+        known.is_some_and(|known| known.booked.0 == all && known.status == status)
+    })
+    .await;
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::Clean, "{exchange}: {report:#?}");
+    let view = StateView::open(&path).expect("it is there");
+    let stored = view.orders(10, false).expect("it is readable").rows;
+    assert!(stored.iter().any(|stored| stored.booked.0 == all), "{exchange}: {stored:?}");
+    let stored = view.fills(1000).expect("it is readable").rows;
+    let fills = stored.into_iter().map(|booked| booked.fill).collect();
+    let told = BTreeMap::from([(order.id().to_string(), Told { last: None, fills })]);
+    all_fills_told(&told, witness);
+    fees_are_told(&told, witness, order.id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fills_between_two_runs_is_stored_fill_by_fill() {
+    for exchange in ALL {
+        fill_between_two_runs(exchange, 6, OrderStatus::PartiallyFilled).await;
+        fill_between_two_runs(exchange, MANY - 1, OrderStatus::Filled).await;
     }
 }

@@ -77,10 +77,20 @@ impl Unsettled {
         }
     }
 
-    /// Those that nobody could take over; each is logged.
+    /// Those that nobody could take over; each is logged. One that has ended is no open order,
+    /// though some of its fills stay unknown.
     pub(super) fn stranded(self) -> Vec<LeftoverOrder> {
         let orders = self.orders.into_iter().map(|recovered| recovered.order);
-        orders
+        let (ended, open): (Vec<_>, Vec<_>) = orders.partition(|order| order.status.is_terminal());
+        for order in ended {
+            let (filled, booked) = (order.filled, order.booked);
+            warn!(
+                target: "exchange_gateway::order",
+                order = %order.client_id, %filled, %booked,
+                "fills of an earlier run's order are missing, and this configuration cannot ask for them"
+            );
+        }
+        open.into_iter()
             .map(|order| {
                 let (client_id, instrument) = (order.client_id, order.request.instrument);
                 error!(

@@ -209,3 +209,20 @@ fn shutdown_waits_for_the_fills_of_open_and_of_ended_orders() {
     bench.answer("a", &[("1", "10")]);
     assert!(bench.book.is_flat());
 }
+
+#[test]
+fn an_ended_order_of_an_earlier_run_is_only_asked_for_the_fills_that_it_lacks() {
+    let mut earlier = Bench::open("a");
+    earlier.apply(&event("a", fill("1", "3")));
+    earlier.apply(&event("a", status(OrderStatus::Canceled, "7")));
+    let order = earlier.book.get(id("a")).unwrap().clone();
+    let OrderNews::Filled { fill: booked, .. } = fill("1", "3") else { panic!() };
+    let mut bench = Bench::new();
+    let change = bench.book.adopt(order, &[booked], true, bench.now);
+    assert_eq!((change.order.status, change.order.booked), (OrderStatus::Canceled, quantity("3")));
+    assert!(bench.book.is_reconciled() && bench.book.is_waiting());
+    bench.book.session_opened();
+    assert_eq!(bench.book.session_ready(), [fills_of("a")]);
+    assert_eq!(bench.answer("a", &[("1", "3"), ("2", "4")]).len(), 1);
+    assert_eq!((bench.booked("a").as_str(), bench.book.is_flat()), ("7", true));
+}
