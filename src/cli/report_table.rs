@@ -7,8 +7,8 @@ use comfy_table::{
     TableStyle,
 };
 use exchange_gateway::shutdown::{
-    ConnectionReport, ExchangeReport, LeftoverOrder, OrderFate, Outcome, PhaseEnd, ShutdownReport,
-    Stage,
+    CancelPath, ConnectionReport, ExchangeReport, LeftoverOrder, OrderFate, OrderReport, Outcome,
+    PhaseEnd, ShutdownReport, Stage,
 };
 
 const WIDTH: u16 = 100;
@@ -152,7 +152,7 @@ fn orders(report: &ShutdownReport, colors: bool) -> Table {
             table.add_row(vec![
                 Cell::new(order.instrument),
                 Cell::new(order.client_id),
-                judged(order.fate.as_str().replace('_', " "), !order.fate.is_left()),
+                judged(fate(order), !order.fate.is_left()),
                 right(format!(
                     "{} of {}",
                     order.filled.0.normalize(),
@@ -164,6 +164,16 @@ fn orders(report: &ShutdownReport, colors: bool) -> Table {
         }
     }
     table
+}
+
+/// What became of an order, with the fallback that it took to hear so.
+fn fate(order: &OrderReport) -> String {
+    let fate = order.fate.as_str().replace('_', " ");
+    match order.cancel_path {
+        Some(CancelPath::Fresh) => format!("{fate} (fresh connection)"),
+        Some(CancelPath::Http) => format!("{fate} (HTTP)"),
+        _ => fate,
+    }
 }
 
 fn summary(text: &mut String, exchange: &ExchangeReport) {
@@ -263,9 +273,7 @@ fn verdict(text: &mut String, report: &ShutdownReport, colors: bool) {
 
 #[cfg(test)]
 mod tests {
-    use exchange_gateway::shutdown::{
-        Failure, OrderReport, Phase, PhaseReport, StageReport, StateReport,
-    };
+    use exchange_gateway::shutdown::{Failure, Phase, PhaseReport, StageReport, StateReport};
     use exchange_gateway::types::{ClientOrderId, ExchangeName, OrderStatus};
 
     use super::*;
@@ -283,6 +291,7 @@ mod tests {
             booked: "0".parse().unwrap(),
             cancel_attempts: 3,
             confirmed_after_ms: (fate == OrderFate::Canceled).then_some(12),
+            cancel_path: None,
             reason: reason.map(str::to_owned),
         };
         let mut orders = vec![order(OrderFate::Canceled, None); 25];

@@ -156,6 +156,11 @@ impl Check {
             self.fault(&key("backoff_min"), "it is above backoff_max", "lower it");
         }
         self.duration(&key("stable_after"), connection.stable_after, Duration::ZERO..=24 * HOUR);
+        self.duration(
+            &key("http_fallback_after"),
+            connection.http_fallback_after,
+            10 * MS..=24 * HOUR,
+        );
         self.duration(&key("feed_silence"), connection.feed_silence, 10 * MS..=24 * HOUR);
         for (name, value) in
             [("probe_after", connection.probe_after), ("dead_after", connection.dead_after)]

@@ -73,6 +73,7 @@ fn connection(text: &mut String, connection: &ConnectionConfig) {
     duration(text, "backoff_min", connection.backoff_min);
     duration(text, "backoff_max", connection.backoff_max);
     duration(text, "stable_after", connection.stable_after);
+    duration(text, "http_fallback_after", connection.http_fallback_after);
     duration(text, "feed_silence", connection.feed_silence);
     for (name, value) in
         [("probe_after", connection.probe_after), ("dead_after", connection.dead_after)]

@@ -130,6 +130,7 @@ fn connection<'t>(reader: &mut Reader<'t>, s: &mut Section<'t>, into: &mut Conne
     set(&mut into.backoff_min, reader.duration(s, "backoff_min"));
     set(&mut into.backoff_max, reader.duration(s, "backoff_max"));
     set(&mut into.stable_after, reader.duration(s, "stable_after"));
+    set(&mut into.http_fallback_after, reader.duration(s, "http_fallback_after"));
     set(&mut into.feed_silence, reader.duration(s, "feed_silence"));
     into.probe_after = reader.duration(s, "probe_after").or(into.probe_after);
     into.dead_after = reader.duration(s, "dead_after").or(into.dead_after);

@@ -116,6 +116,11 @@ pub struct ConnectionConfig {
     pub backoff_max: Duration,
     /// A connection that lived this long resets the wait. Default 30 s.
     pub stable_after: Duration,
+    /// Orders that are to be cancelled or whose outcome is unknown are cancelled and asked about
+    /// over HTTP when there has been no trading connection for this long. Default 1 s; sooner during
+    /// a shutdown whose `cancel_pending` is short. Low values use up the exchange's limits on HTTP
+    /// requests at every reconnect.
+    pub http_fallback_after: Duration,
     /// A market connection that brings no tick of any instrument for this long is dead, even if it
     /// answers pings. Default 60 s. It watches the connection as a whole: one silent instrument
     /// among others that tick goes unnoticed. Raise it where all instruments trade rarely.
@@ -137,6 +142,7 @@ impl Default for ConnectionConfig {
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
             stable_after: Duration::from_secs(30),
+            http_fallback_after: Duration::from_secs(1),
             feed_silence: Duration::from_secs(60),
             probe_after: None,
             dead_after: None,

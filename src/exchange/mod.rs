@@ -4,11 +4,13 @@
 //! simulation.
 //!
 //! Every exchange's folder has the same files: `mod.rs` (the [`Adapter`]), `market.rs` (the market
-//! session), `trading.rs` (the trading session), `messages.rs` (wire types), `sign.rs`
-//! (authentication), `instruments.rs` (metadata), `testdata/` (recorded messages).
+//! session), `trading.rs` (the trading session), `http.rs` (cancels and questions over HTTP),
+//! `messages.rs` (wire types), `sign.rs` (authentication), `instruments.rs` (metadata), `testdata/`
+//! (recorded messages).
 
 mod credentials;
 mod http;
+mod http_trading;
 mod outbox;
 mod session;
 mod symbols;
@@ -26,6 +28,7 @@ use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
 pub use credentials::{Credentials, Secret};
 pub use http::{HttpFailure, HttpRequest, HttpResponse};
+pub use http_trading::HttpTrading;
 pub use outbox::{
     Cumulative, OrderEvent, OrderNews, Outbox, Refusal, SessionEvent, TradingRestriction,
 };
@@ -206,6 +209,13 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// The trading session of one connection attempt.
     fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession>;
+
+    /// Cancels and questions over HTTP, for when there is no trading connection. `None` if the
+    /// exchange takes none over HTTP.
+    fn http_trading(&self, symbols: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
+        let _ = symbols;
+        None
+    }
 
     /// The instrument that a symbol most likely means, without the exchange's list: for reading
     /// recorded messages only, never for trading.

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::recovery::{self, Opened, Unsettled};
 use super::{Gateway, Inner, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
-use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, Role};
+use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
 use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, SymbolTable};
 use crate::market::Router;
@@ -184,7 +184,9 @@ async fn start_on(
             unsettled.hand_to(&desk, &exchange.symbols);
         }
         let limit = answer_limit(&config.shutdown);
-        let parts = launch(&exchange, desk, &root, &router, &environment, limit, &mut random);
+        let parts =
+            launch(&exchange, Arc::clone(&desk), &root, &router, &environment, limit, &mut random);
+        fall_back_on_http(&exchange, desk, &parts.scope, &environment, &config.shutdown);
         exchanges.push(Arc::new(parts));
     }
     let stranded = unsettled.stranded();
@@ -342,6 +344,36 @@ fn launch(
         scope.spawn(driver.run());
     }
     ExchangeParts { name, scope, desk, connections, cut }
+}
+
+/// Starts the task that cancels over HTTP while there is no trading connection.
+fn fall_back_on_http(
+    prepared: &Prepared,
+    desk: Arc<Desk>,
+    scope: &Scope,
+    environment: &Environment,
+    shutdown: &ShutdownConfig,
+) {
+    if !prepared.config.trading {
+        return;
+    }
+    let connection = &prepared.config.connection;
+    let scope = scope.child("http", Phase::Disconnect);
+    let fallback = HttpFallback {
+        exchange: prepared.config.name,
+        desk,
+        adapter: Arc::clone(&prepared.adapter),
+        symbols: Arc::clone(&prepared.symbols),
+        connector: Arc::clone(&prepared.connector),
+        clock: Arc::clone(&environment.clock),
+        scope: scope.clone(),
+        after: connection.http_fallback_after,
+        // Most of a shutdown's phase must be left for it.
+        hurried: connection.http_fallback_after.min(shutdown.cancel_pending / 8),
+        answer_limit: connection.connect_timeout.min(answer_limit(shutdown)),
+        retry: shutdown.cancel_retry,
+    };
+    scope.spawn(fallback.run());
 }
 
 async fn all_live(exchanges: &[Arc<ExchangeParts>], config: &Config) -> Result<(), StartError> {

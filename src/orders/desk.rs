@@ -4,6 +4,8 @@
 //! The lock is held for a few microseconds and never across an await. The connection calls the
 //! desk directly with what the exchange says, so that an answer costs no extra task.
 
+mod fallback;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,6 +61,8 @@ struct State {
     restriction: TradingRestriction,
     /// Why there is no connection, for messages.
     down_reason: String,
+    /// Since when there is no connection, if there was one before.
+    down_since: Option<Instant>,
     /// Whether the gateway has ended: nothing more will come.
     ended: bool,
     /// Whether there was a connection when shutdown turned from cancelling to closing it.
@@ -78,6 +82,7 @@ impl Desk {
             waiters: HashMap::new(),
             restriction: TradingRestriction::None,
             down_reason: "not connected yet".into(),
+            down_since: None,
             ended: false,
             connected_before_close: None,
         };
@@ -278,6 +283,7 @@ impl Desk {
     pub(crate) fn session_ready(&self) {
         let mut state = self.state();
         self.lane.set_state(LaneState::Reconciling);
+        state.down_since = None;
         let work = state.book.session_ready();
         if !work.is_empty() {
             info!(exchange = %self.exchange(), questions = work.len(), "comparing orders with the exchange");
@@ -316,6 +322,7 @@ impl Desk {
     fn take_down(&self, state: &mut State, reason: &str, now: Moment) -> Effects {
         let unwritten = self.lane.set_state(LaneState::Down);
         reason.clone_into(&mut state.down_reason);
+        state.down_since.get_or_insert(now.monotonic);
         let mut effects = Effects::default();
         for id in unwritten {
             let why = format!("the connection ended before it was written: {reason}");

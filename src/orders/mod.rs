@@ -11,7 +11,7 @@ mod journal;
 mod lane;
 mod report;
 
-pub(crate) use book::Patience;
+pub(crate) use book::{Errands, Patience};
 pub(crate) use desk::{Desk, DeskSettings};
 pub use error::OrderError;
 pub(crate) use gate::Permit;

@@ -41,6 +41,7 @@ pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
         booked: order.booked,
         cancel_attempts: cancel.map_or(0, |cancel| cancel.attempts),
         confirmed_after_ms,
+        cancel_path: entry.confirmed_over,
         reason,
     }
 }

@@ -6,6 +6,6 @@ mod shutdown_report;
 
 pub use phase::{Phase, Stage};
 pub use shutdown_report::{
-    ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport, Outcome,
-    PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
+    CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
+    Outcome, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
 };

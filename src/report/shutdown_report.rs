@@ -166,8 +166,23 @@ pub struct OrderReport {
     pub cancel_attempts: u32,
     /// From the first cancel to the terminal update, in milliseconds.
     pub confirmed_after_ms: Option<u64>,
+    /// Which way the exchange's word on the end of a cancelled order came.
+    #[serde(default)]
+    pub cancel_path: Option<CancelPath>,
     /// Why it is not closed, or the exchange's words on how it closed.
     pub reason: Option<String>,
+}
+
+/// The ways to cancel an order and to hear of its end, each the fallback of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelPath {
+    /// The trading connection that the cancel was first written to.
+    Live,
+    /// A trading connection that was opened after that.
+    Fresh,
+    /// The exchange's HTTP API.
+    Http,
 }
 
 /// What became of an order at shutdown.

@@ -6,8 +6,8 @@ mod coordinator;
 mod signals;
 
 pub use crate::report::{
-    ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport, Outcome,
-    Phase, PhaseEnd, PhaseReport, ShutdownReport, Stage, StageReport, StateReport,
+    CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
+    Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, Stage, StageReport, StateReport,
 };
 pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
 pub(crate) use signals::Signals;

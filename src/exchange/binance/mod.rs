@@ -5,6 +5,7 @@
 
 mod errors;
 mod fills;
+mod http;
 mod instruments;
 mod market;
 mod messages;
@@ -20,13 +21,14 @@ use std::time::Duration;
 
 use url::Url;
 
+use self::http::BinanceHttp;
 use self::market::Market;
 use self::sign::{RECEIVE_WINDOW_MS, Signer, SignerError};
 use self::trading::Trading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, MessageRate, Probe,
-    SymbolTable, TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MessageRate,
+    Probe, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -112,6 +114,11 @@ impl Adapter for Binance {
 
     fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
         Box::new(Trading::new(symbols, self.signer.clone()))
+    }
+
+    fn http_trading(&self, symbols: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
+        let http = self.endpoints.http.clone();
+        Some(Box::new(BinanceHttp::new(http, symbols, self.signer.clone())))
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

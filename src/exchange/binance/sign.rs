@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::{hmac, signature::Ed25519KeyPair};
 use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::exchange::{Credentials, Secret};
 use crate::types::Timestamp;
@@ -84,6 +85,26 @@ impl Signer {
         object
     }
 
+    /// The key, for the header of an HTTP request.
+    pub(super) fn api_key(&self) -> &str {
+        self.api_key.expose()
+    }
+
+    /// The query of a signed HTTP request: the parameters with time and receive window, and the
+    /// signature over them as they stand there, percent-encoded (rest-api.md, "SIGNED endpoint
+    /// security").
+    pub(super) fn sign_query(&self, params: &[(&str, &str)], now: Timestamp) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(params);
+        query.append_pair("recvWindow", &RECEIVE_WINDOW_MS.to_string());
+        query.append_pair("timestamp", &now.as_millisecond().to_string());
+        let query = query.finish();
+        let signature = self.seal(query.as_bytes());
+        let mut query = form_urlencoded::Serializer::for_suffix(query, 0);
+        query.append_pair("signature", &signature);
+        query.finish()
+    }
+
     fn signature(&self, params: &mut [(&'static str, Value)]) -> String {
         params.sort_by_key(|(name, _)| *name);
         let mut payload = String::with_capacity(256);
@@ -100,9 +121,13 @@ impl Signer {
                 }
             }
         }
+        self.seal(payload.as_bytes())
+    }
+
+    fn seal(&self, payload: &[u8]) -> String {
         match &self.key {
-            Key::Hmac(key) => hex(hmac::sign(key, payload.as_bytes()).as_ref()),
-            Key::Ed25519(key) => STANDARD.encode(key.sign(payload.as_bytes())),
+            Key::Hmac(key) => hex(hmac::sign(key, payload).as_ref()),
+            Key::Ed25519(key) => STANDARD.encode(key.sign(payload)),
         }
     }
 }
@@ -166,6 +191,26 @@ mod tests {
         assert_eq!(
             signer(SECRET).unwrap().signature(&mut params),
             "1cf54395b336b0a9727ef27d5d98987962bc47aca6e13fe978612d0adee066ed"
+        );
+    }
+
+    // rest-api.md, "SIGNED endpoint examples for POST /api/v3/order", HMAC keys.
+    #[test]
+    fn the_documented_http_request_is_signed_as_documented() {
+        let params = [
+            ("symbol", "LTCBTC"),
+            ("side", "BUY"),
+            ("type", "LIMIT"),
+            ("timeInForce", "GTC"),
+            ("quantity", "1"),
+            ("price", "0.1"),
+        ];
+        let now = Timestamp::from_millisecond(1_499_827_319_559).unwrap();
+        assert_eq!(
+            signer(SECRET).unwrap().sign_query(&params, now),
+            "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000\
+             &timestamp=1499827319559\
+             &signature=c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"
         );
     }
 

@@ -83,20 +83,40 @@ impl Trading {
     ) -> Result<(), SignerError> {
         let signer = self.signer.as_ref().map_err(Clone::clone)?;
         let params = signer.sign(params, now);
-        self.last_id += 1;
-        let id = self.last_id;
-        if self.pending.len() >= MAX_PENDING {
-            self.pending.pop_first();
-        }
-        self.pending.insert(id, request);
+        let id = self.expect(request);
         let message = format!(r#"{{"id":{id},"method":"{method}","params":{params}}}"#);
         out.messages.push(message);
         Ok(())
     }
 
+    /// A cancel is sent some other way: its answer, given to [`received`](Session::received) under
+    /// this id, will be read as one.
+    pub(super) fn expect_canceled(&mut self, order: &Order) -> u64 {
+        self.expect(Request::Cancel(About::order(order)))
+    }
+
+    /// The same for a question how an order stands.
+    pub(super) fn expect_status(&mut self, order: &Order) -> u64 {
+        self.expect(Request::Query(About::order(order)))
+    }
+
+    /// The request with this id will not be answered.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.pending.remove(&id);
+    }
+
+    fn expect(&mut self, request: Request) -> u64 {
+        self.last_id += 1;
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.pop_first();
+        }
+        self.pending.insert(self.last_id, request);
+        self.last_id
+    }
+
     /// An order of an earlier run may be of an instrument that is no longer configured; it must be
     /// possible to cancel it, and Binance's symbols are the two assets side by side.
-    fn symbol(&self, instrument: Instrument) -> String {
+    pub(super) fn symbol(&self, instrument: Instrument) -> String {
         self.symbols
             .symbol(instrument)
             .map_or_else(|| format!("{}{}", instrument.base(), instrument.quote()), str::to_owned)
@@ -389,8 +409,8 @@ fn unsigned(request: &str, error: &SignerError) -> Refusal {
     Refusal { request: request.into(), code: None, reason: error.to_string(), permanent: true }
 }
 
-/// A command that was not written, because no session without a key becomes ready.
-fn unsent(order: &Order, news: OrderNews) -> OrderEvent {
+/// A command that was not written or not answered, for example because there is no key.
+pub(super) fn unsent(order: &Order, news: OrderNews) -> OrderEvent {
     OrderEvent {
         client_id: Some(order.client_id),
         exchange_id: order.exchange_id,

@@ -8,6 +8,7 @@
 //! `json-rpc-overview`, `connection-management-best-practices`, `rate-limits`, `errors`.
 
 mod errors;
+mod http;
 mod instruments;
 mod market;
 mod messages;
@@ -25,13 +26,14 @@ use std::time::Duration;
 
 use url::Url;
 
+use self::http::DeribitHttp;
 use self::market::DeribitMarket;
 use self::sign::Signer;
 use self::trading::DeribitTrading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, MessageRate, Probe,
-    SymbolTable, TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MessageRate,
+    Probe, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -124,6 +126,11 @@ impl Adapter for Deribit {
 
     fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
         Box::new(DeribitTrading::new(symbols, self.signer.clone()))
+    }
+
+    fn http_trading(&self, symbols: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
+        let http = self.endpoints.http.clone();
+        Some(Box::new(DeribitHttp::new(http, symbols, self.signer.clone()?)))
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

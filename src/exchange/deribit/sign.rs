@@ -1,6 +1,7 @@
-//! Login by signature: the secret signs and never travels.
+//! Login by signature, and signed HTTP requests: the secret signs and never travels.
 //!
-//! Source: <https://docs.deribit.com/articles/authentication>, "Client Signature".
+//! Source: <https://docs.deribit.com/articles/authentication>, "Client Signature" and "Signature
+//! Credentials" (`deri-hmac-sha256`).
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -49,10 +50,30 @@ impl Signer {
         Login { client_id: self.client_id.expose(), timestamp, nonce, signature }
     }
 
+    /// The value of the `Authorization` header of a POST of `body` to `target`, which is a path
+    /// with its query. `number` makes the nonce another one for each request of the same moment.
+    pub(super) fn authorize(
+        &self,
+        target: &str,
+        body: &str,
+        number: u64,
+        now: Timestamp,
+    ) -> String {
+        let timestamp = now.as_millisecond();
+        let nonce = format!("{timestamp}{number}");
+        let payload = format!("{timestamp}\n{nonce}\nPOST\n{target}\n{body}\n");
+        let (id, signature) = (self.client_id.expose(), self.seal(&payload));
+        format!("deri-hmac-sha256 id={id},ts={timestamp},sig={signature},nonce={nonce}")
+    }
+
     /// `hex(HMAC-SHA256(secret, timestamp \n nonce \n data))`. The data is empty; the line end
     /// before it stays.
     fn signature(&self, timestamp: i64, nonce: &str) -> String {
-        let tag = hmac::sign(&self.key, format!("{timestamp}\n{nonce}\n").as_bytes());
+        self.seal(&format!("{timestamp}\n{nonce}\n"))
+    }
+
+    fn seal(&self, payload: &str) -> String {
+        let tag = hmac::sign(&self.key, payload.as_bytes());
         tag.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");
@@ -87,6 +108,20 @@ mod tests {
         assert_eq!((login.client_id, login.timestamp), ("AMANDA", 1_576_074_319_123));
         assert_eq!(login.signature, signer.signature(login.timestamp, &login.nonce));
         assert_ne!(login.signature, signer.signature(login.timestamp + 1, &login.nonce));
+    }
+
+    /// The signature is OpenSSL's over the same text.
+    #[test]
+    fn an_http_request_is_signed_with_its_target_and_its_body() {
+        let now = Timestamp::from_millisecond(1_576_074_319_123).unwrap();
+        let body =
+            r#"{"jsonrpc":"2.0","id":1,"method":"private/cancel","params":{"order_id":"146062"}}"#;
+        assert_eq!(
+            signer().authorize("/api/v2", body, 7, now),
+            "deri-hmac-sha256 id=AMANDA,ts=1576074319123,\
+             sig=c09bc98afc79d828230fc06e7b3f201a523a9093b7d8a782c40c65099f6c15e0,\
+             nonce=15760743191237"
+        );
     }
 
     #[test]

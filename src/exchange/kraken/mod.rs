@@ -7,6 +7,7 @@
 mod fills;
 #[cfg(test)]
 mod fixtures;
+mod http;
 mod instruments;
 mod market;
 mod messages;
@@ -28,11 +29,12 @@ use url::Url;
 
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, MarketSession, Probe, SymbolTable,
-    TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, Probe,
+    SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
+use http::KrakenHttp;
 use market::KrakenMarket;
 use sign::Account;
 use trading::KrakenTrading;
@@ -127,6 +129,10 @@ impl Adapter for Kraken {
 
     fn trading_session(&self, symbols: Arc<SymbolTable>) -> Box<dyn TradingSession> {
         Box::new(KrakenTrading::new(symbols, Arc::clone(&self.account)))
+    }
+
+    fn http_trading(&self, _: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
+        Some(Box::new(KrakenHttp::new(Arc::clone(&self.account))))
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

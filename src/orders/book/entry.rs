@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::fills::Fetch;
 use super::{Change, Moment, Work};
+use crate::report::CancelPath;
 use crate::types::{Fill, OnShutdown, Order, OrderStatus, Quantity};
 
 /// One order with what the book needs beside what it tells.
@@ -23,6 +24,10 @@ pub(in crate::orders) struct Entry {
     pub(super) under_way: bool,
     /// Whether the present session has said something of it.
     pub(super) refreshed: bool,
+    /// Whether the exchange has said over HTTP that it is there, since the last session ended.
+    pub(super) heard_elsewhere: bool,
+    /// Which way the news of its end came, if a cancel was wanted.
+    pub(in crate::orders) confirmed_over: Option<CancelPath>,
     /// Whether its end was concluded from the exchange not knowing it.
     pub(super) presumed: bool,
     /// When the exchange was last asked.
@@ -44,6 +49,8 @@ pub(in crate::orders) struct Cancel {
     pub(in crate::orders) attempts: u32,
     pub(in crate::orders) first_written: Option<Instant>,
     pub(super) last_written: Option<Instant>,
+    /// How many sessions there had been when it was first written.
+    pub(super) session: u64,
     /// Whether it was refused while the exchange had not shown yet that it has the order.
     pub(super) overtook: bool,
     /// How many times the usual pause to wait before it is written again: more than one while the
@@ -59,6 +66,7 @@ impl Default for Cancel {
             attempts: 0,
             first_written: None,
             last_written: None,
+            session: 0,
             overtook: false,
             pause: 1,
             last_answer: None,
@@ -75,6 +83,8 @@ impl Entry {
             answered: false,
             under_way: false,
             refreshed: true,
+            heard_elsewhere: false,
+            confirmed_over: None,
             presumed: false,
             asked: None,
             asking: None,
@@ -107,7 +117,7 @@ impl Entry {
     pub(in crate::orders) fn is_kept(&self) -> bool {
         self.order.request.on_shutdown == OnShutdown::Keep
             && self.cancel.is_none()
-            && self.refreshed
+            && (self.refreshed || self.heard_elsewhere)
             && matches!(self.order.status, OrderStatus::Open | OrderStatus::PartiallyFilled)
     }
 

@@ -9,6 +9,7 @@
 //! * Fills race cancels and win; each is booked once, and late ones are booked too.
 //! * Fills of which only the sum was told are asked for until each is there.
 
+mod elsewhere;
 mod entry;
 mod fills;
 
@@ -21,12 +22,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::exchange::{OrderEvent, OrderNews};
-use crate::report::LeftoverOrder;
+use crate::report::{CancelPath, LeftoverOrder};
 use crate::types::{
     ClientOrderId, ExchangeOrderId, Fill, Instrument, NewOrder, OnShutdown, Order, OrderStatus,
     Quantity, Timestamp,
 };
 
+pub(crate) use elsewhere::Errands;
 pub(super) use entry::{Cancel, Entry};
 
 /// Orders that are not ours are counted by their ids, up to this many.
@@ -99,6 +101,8 @@ pub(crate) struct Book {
     watched: BTreeSet<ClientOrderId>,
     /// Whether shutdown wants every order cancelled, also one that shows up only now.
     cancelling_all: bool,
+    /// How many trading sessions there have been.
+    sessions: u64,
 }
 
 impl Book {
@@ -115,6 +119,7 @@ impl Book {
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
             cancelling_all: false,
+            sessions: 0,
         }
     }
 
@@ -251,6 +256,7 @@ impl Book {
             } else if entry.order.status != OrderStatus::Pending {
                 // What was last heard of it may be old, over a connection that is dead by now.
                 entry.refreshed = false;
+                entry.heard_elsewhere = false;
                 effects.work.push(Work::Query(id));
             }
         }
@@ -264,7 +270,10 @@ impl Book {
         let entry = self.open.get_mut(&id)?;
         let cancel = entry.cancel.get_or_insert_with(Cancel::default);
         cancel.attempts += 1;
-        cancel.first_written.get_or_insert(now.monotonic);
+        if cancel.first_written.is_none() {
+            cancel.first_written = Some(now.monotonic);
+            cancel.session = self.sessions;
+        }
         cancel.last_written = Some(now.monotonic);
         Some(entry.order.clone())
     }
@@ -284,8 +293,10 @@ impl Book {
 
     /// A new trading session began: nothing that is known has been confirmed by it yet.
     pub(crate) fn session_opened(&mut self) {
+        self.sessions += 1;
         for entry in self.open.values_mut() {
             entry.refreshed = false;
+            entry.heard_elsewhere = false;
         }
         self.foreign.clear();
         self.leftovers.clear();
@@ -330,6 +341,7 @@ impl Book {
             entry.asking = None;
             entry.under_way = false;
             entry.refreshed &= on_purpose;
+            entry.heard_elsewhere &= on_purpose;
             if entry.order.status == OrderStatus::Sent {
                 let reason = format!("the connection was lost before the answer came: {reason}");
                 effects.changes.push(entry.becomes_unknown(reason, now));
@@ -416,10 +428,13 @@ impl Book {
         let Some(entry) = self.open.get_mut(&id) else { return effects };
         // A fill, which may be an old one, says that the order was there and not that it still is.
         entry.refreshed |= !fills_answered && !matches!(event.news, OrderNews::Filled { .. });
-        // Questions may take another way than orders (HTTP) and overtake them. Only news of the
-        // order, or an answer on its own connection, which keeps the order of requests, show that
-        // it has arrived.
-        let overtakes = matches!(event.news, OrderNews::NotFound | OrderNews::QueryFailed { .. });
+        // Questions and cancels may take another way than orders (HTTP) and overtake them. Only
+        // news of the order, or an answer on its own connection, which keeps the order of requests,
+        // show that it has arrived.
+        let overtakes = matches!(
+            event.news,
+            OrderNews::NotFound | OrderNews::QueryFailed { .. } | OrderNews::CancelRejected { .. }
+        );
         if !overtakes || event.request_id.is_some() {
             entry.under_way = false;
         }
@@ -607,6 +622,11 @@ impl Book {
         entry.order.status = status;
         entry.order.reason = reason;
         entry.ended = Some(now.monotonic);
+        entry.confirmed_over =
+            entry.cancel.as_ref().filter(|cancel| cancel.first_written.is_some()).map(|cancel| {
+                let is_fresh = cancel.session != self.sessions;
+                if is_fresh { CancelPath::Fresh } else { CancelPath::Live }
+            });
         if status == OrderStatus::Filled {
             entry.order.filled = entry.order.filled.max(entry.order.request.quantity);
         }

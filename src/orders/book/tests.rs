@@ -1,3 +1,5 @@
+mod elsewhere;
+
 use super::*;
 use crate::types::Side;
 

@@ -1,0 +1,139 @@
+//! Cancels and questions over the HTTP API, whose answers are what the WebSocket API wraps in
+//! `result` and `error`: they are read by the same code.
+//!
+//! Source: binance-spot-api-docs, rest-api.md, "Cancel order", "Query order" and "SIGNED endpoint
+//! security".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::sign::{Signer, SignerError};
+use super::trading::{Trading, unsent};
+use crate::exchange::{
+    HttpFailure, HttpRequest, HttpResponse, HttpTrading, MessageRate, OrderNews, Outbox, Session,
+    SessionEvent, SymbolTable,
+};
+use crate::types::{Order, Timestamp};
+
+/// An address may use up a weight of 6000 a minute; a question weighs 4, a refused cancel 1
+/// (rest-api.md, "IP Limits"). A third is left to everything else at the address.
+const RATE: MessageRate = MessageRate { messages: 1000, per: Duration::from_secs(60) };
+
+/// Cancels and questions of one exchange over HTTP.
+#[derive(Debug)]
+pub(super) struct BinanceHttp {
+    http: Url,
+    signer: Result<Arc<Signer>, SignerError>,
+    /// Remembers the requests and reads their answers.
+    reader: Trading,
+    /// The questions among the requests: whatever comes, each must be answered.
+    questions: BTreeMap<u64, Order>,
+}
+
+impl BinanceHttp {
+    pub(super) fn new(
+        http: Url,
+        symbols: Arc<SymbolTable>,
+        signer: Result<Arc<Signer>, SignerError>,
+    ) -> Self {
+        let reader = Trading::new(symbols, signer.clone());
+        Self { http, signer, reader, questions: BTreeMap::new() }
+    }
+
+    /// The exchange's id names the order for good, a client id only while it is open.
+    fn request(
+        &self,
+        method: &'static str,
+        order: &Order,
+        now: Timestamp,
+    ) -> Result<HttpRequest, SignerError> {
+        let signer = self.signer.as_ref().map_err(Clone::clone)?;
+        let symbol = self.reader.symbol(order.instrument());
+        let name = match &order.exchange_id {
+            Some(id) => ("orderId", id.as_str()),
+            None => ("origClientOrderId", order.client_id.as_str()),
+        };
+        let mut url = self.http.clone();
+        url.set_path("/api/v3/order");
+        url.set_query(Some(&signer.sign_query(&[("symbol", &symbol), name], now)));
+        let headers = vec![("x-mbx-apikey", signer.api_key().to_owned())];
+        Ok(HttpRequest { method, url, headers, body: String::new() })
+    }
+
+    fn question_failed(&mut self, tag: u64, reason: &str, out: &mut Outbox) {
+        if let Some(order) = self.questions.remove(&tag) {
+            out.order(unsent(&order, OrderNews::QueryFailed { reason: reason.to_owned() }));
+        }
+    }
+}
+
+impl HttpTrading for BinanceHttp {
+    fn cancel(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            match self.request("DELETE", order, now) {
+                Ok(request) => out.requests.push((self.reader.expect_canceled(order), request)),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let news = OrderNews::CancelRejected { code: None, reason, retry: false };
+                    out.order(unsent(order, news));
+                }
+            }
+        }
+    }
+
+    fn query(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            match self.request("GET", order, now) {
+                Ok(request) => {
+                    let tag = self.reader.expect_status(order);
+                    self.questions.insert(tag, order.clone());
+                    out.requests.push((tag, request));
+                }
+                Err(error) => {
+                    let news = OrderNews::QueryFailed { reason: error.to_string() };
+                    out.order(unsent(order, news));
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        tag: u64,
+        answer: Result<HttpResponse, HttpFailure>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        let HttpResponse { status, body } = match answer {
+            Ok(response) => response,
+            Err(failure) => {
+                self.reader.forget(tag);
+                return self.question_failed(tag, &failure.to_string(), out);
+            }
+        };
+        let part = if status == 200 { "result" } else { "error" };
+        let told = out.events.len();
+        let wrapped = format!(r#"{{"id":{tag},"status":{status},"{part}":{body}}}"#);
+        if let Err(error) = self.reader.received(&wrapped, now, out) {
+            self.reader.forget(tag);
+            let told_already = out.events.len() > told;
+            if !told_already {
+                let reason = format!("status {status}, and no readable answer: {error}");
+                self.question_failed(tag, &reason, out);
+            }
+        }
+        self.questions.remove(&tag);
+        for event in &mut out.events[told..] {
+            if let SessionEvent::Order(event) = event {
+                event.request_id = None;
+            }
+        }
+    }
+
+    fn rate(&self) -> Option<MessageRate> {
+        Some(RATE)
+    }
+}
