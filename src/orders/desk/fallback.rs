@@ -63,7 +63,9 @@ impl Desk {
         }
         let now = self.now();
         let errands = self.state().book.begin_errands(limit, now);
-        self.changed.notify_waiters();
+        if !errands.is_empty() {
+            self.changed.notify_waiters();
+        }
         errands
     }
 
