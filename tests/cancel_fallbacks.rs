@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::judge::judge;
+use common::judge::{all_fills_told, judge, judge_fills, told};
 use common::{Bench, connection, reported, rest, resting, until, update, within};
 use exchange_gateway::shutdown::{CancelPath, OrderFate, Outcome, ShutdownReport};
 use exchange_gateway::types::{ClientOrderId, Order, OrderStatus};
@@ -175,6 +175,7 @@ async fn a_fill_that_races_the_cancel_over_http_wins() {
     let bench = bench(ALL).await;
     let outage = Arc::new(Outage::default());
     let gateway = outage.gateway(&bench).await;
+    let updates = gateway.orders().updates();
     let mut ids = Vec::new();
     for exchange in ALL {
         ids.push(rest(&gateway, exchange, 1).await.remove(0).id());
@@ -183,8 +184,14 @@ async fn a_fill_that_races_the_cancel_over_http_wins() {
     }
     outage.no_websockets();
     let report = within(gateway.shutdown()).await;
-    judge(&report, &bench.mock.ledger());
+    let ledger = bench.mock.ledger();
+    judge(&report, &ledger);
     all_ended_over(&report, &ids, OrderFate::FilledDuringCancel, CancelPath::Http);
+    let told = told(updates).await;
+    for exchange in ALL {
+        judge_fills(&told, ledger.exchange(exchange));
+        all_fills_told(&told, ledger.exchange(exchange));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

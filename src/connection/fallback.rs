@@ -113,7 +113,7 @@ impl HttpFallback {
     }
 
     async fn round(&self, errands: Errands, pacer: &mut Pacer) -> Course {
-        let Errands { cancels, mut queries } = errands;
+        let Errands { cancels, mut queries, fills } = errands;
         let Some(mut trading) = self.adapter.http_trading(Arc::clone(&self.symbols)) else {
             return Course::default();
         };
@@ -138,6 +138,15 @@ impl HttpFallback {
             let questions = self.drive(trading.as_mut(), &mut out, asked, pacer).await;
             course.troubled |= questions.troubled;
             course.limited |= questions.limited;
+            if course.limited || !self.desk.is_down() {
+                return course;
+            }
+        }
+        if !fills.is_empty() {
+            trading.query_fills(&fills, self.clock.now(), &mut out);
+            let fetched = self.drive(trading.as_mut(), &mut out, asked, pacer).await;
+            course.troubled |= fetched.troubled;
+            course.limited |= fetched.limited;
         }
         course
     }
@@ -197,6 +206,7 @@ impl HttpFallback {
                         event.news,
                         OrderNews::CancelRejected { retry: true, .. }
                             | OrderNews::QueryFailed { .. }
+                            | OrderNews::FillsFailed { .. }
                     );
                     self.desk.apply_elsewhere(&event, asked);
                 }

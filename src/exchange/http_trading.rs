@@ -19,6 +19,10 @@ pub trait HttpTrading: Send {
     /// Asks how these orders stand; `Status`, `NotFound` or `QueryFailed` follows for each.
     fn query(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox);
 
+    /// Asks for the single fills of these orders; an `OrderNews::Filled` for each fill and then
+    /// `FillsListed` or `FillsFailed` follow for each order.
+    fn query_fills(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox);
+
     /// The answer to a request of [`Outbox::requests`], which may lead to further requests.
     fn answered(
         &mut self,

@@ -1,26 +1,33 @@
 //! Cancels and questions over the HTTP API, whose answers are what the WebSocket API wraps in
 //! `result` and `error`: they are read by the same code.
 //!
-//! Source: binance-spot-api-docs, rest-api.md, "Cancel order", "Query order" and "SIGNED endpoint
-//! security".
+//! Source: binance-spot-api-docs, rest-api.md, "Cancel order", "Query order", "Account trade list" and
+//! "SIGNED endpoint security".
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use url::Url;
 
+use super::fills::{self, Page};
+use super::messages::shorten;
 use super::sign::{Signer, SignerError};
-use super::trading::{Trading, unsent};
+use super::trading::{About, Trading, unsent};
 use crate::exchange::{
     HttpFailure, HttpRequest, HttpResponse, HttpTrading, MessageRate, OrderNews, Outbox, Session,
     SessionEvent, SymbolTable,
 };
 use crate::types::{Order, Timestamp};
 
-/// An address may use up a weight of 6000 a minute; a question weighs 4, a refused cancel 1
-/// (rest-api.md, "IP Limits"). A third is left to everything else at the address.
+/// An address may use up a weight of 6000 a minute; a question weighs 4, a refused cancel 1, and the
+/// few questions for fills 5 (rest-api.md, "IP Limits"). A part is left to everything else at the
+/// address.
 const RATE: MessageRate = MessageRate { messages: 1000, per: Duration::from_secs(60) };
+
+/// The tags of requests for fills; those of others count from 1.
+const FILL_TAGS: u64 = 1 << 63;
 
 /// Cancels and questions of one exchange over HTTP.
 #[derive(Debug)]
@@ -31,6 +38,9 @@ pub(super) struct BinanceHttp {
     reader: Trading,
     /// The questions among the requests: whatever comes, each must be answered.
     questions: BTreeMap<u64, Order>,
+    /// The requests for fills.
+    fills: BTreeMap<u64, (Order, Page)>,
+    last_fills: u64,
 }
 
 impl BinanceHttp {
@@ -40,7 +50,14 @@ impl BinanceHttp {
         signer: Result<Arc<Signer>, SignerError>,
     ) -> Self {
         let reader = Trading::new(symbols, signer.clone());
-        Self { http, signer, reader, questions: BTreeMap::new() }
+        Self {
+            http,
+            signer,
+            reader,
+            questions: BTreeMap::new(),
+            fills: BTreeMap::new(),
+            last_fills: FILL_TAGS,
+        }
     }
 
     /// The exchange's id names the order for good, a client id only while it is open.
@@ -50,17 +67,73 @@ impl BinanceHttp {
         order: &Order,
         now: Timestamp,
     ) -> Result<HttpRequest, SignerError> {
-        let signer = self.signer.as_ref().map_err(Clone::clone)?;
         let symbol = self.reader.symbol(order.instrument());
         let name = match &order.exchange_id {
             Some(id) => ("orderId", id.as_str()),
             None => ("origClientOrderId", order.client_id.as_str()),
         };
+        self.signed(method, "/api/v3/order", &[("symbol", &symbol), name], now)
+    }
+
+    fn signed(
+        &self,
+        method: &'static str,
+        path: &str,
+        params: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<HttpRequest, SignerError> {
+        let signer = self.signer.as_ref().map_err(Clone::clone)?;
         let mut url = self.http.clone();
-        url.set_path("/api/v3/order");
-        url.set_query(Some(&signer.sign_query(&[("symbol", &symbol), name], now)));
+        url.set_path(path);
+        url.set_query(Some(&signer.sign_query(params, now)));
         let headers = vec![("x-mbx-apikey", signer.api_key().to_owned())];
         Ok(HttpRequest { method, url, headers, body: String::new() })
+    }
+
+    fn ask_fills(&mut self, order: &Order, page: Page, now: Timestamp, out: &mut Outbox) {
+        let params = page.params(&self.reader.symbol(order.instrument()));
+        let params: Vec<(&str, String)> = params
+            .into_iter()
+            .filter(|(name, _)| *name != "returnRateLimits")
+            .map(|(name, value)| match value {
+                Value::String(text) => (name, text),
+                other => (name, other.to_string()),
+            })
+            .collect();
+        let params: Vec<(&str, &str)> = params.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        match self.signed("GET", "/api/v3/myTrades", &params, now) {
+            Ok(request) => {
+                self.last_fills += 1;
+                self.fills.insert(self.last_fills, (order.clone(), page));
+                out.requests.push((self.last_fills, request));
+            }
+            Err(error) => {
+                out.order(unsent(order, OrderNews::FillsFailed { reason: error.to_string() }));
+            }
+        }
+    }
+
+    /// Reads a page of fills and asks for the next.
+    fn fills_answered(
+        &mut self,
+        (order, page): (Order, Page),
+        answer: Result<HttpResponse, HttpFailure>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        let reason = match answer {
+            Ok(HttpResponse { status: 200, body }) => {
+                // A fault has been told as an event.
+                let (next, _) = fills::read_page(&body, About::order(&order), page, out);
+                if let Some(next) = next {
+                    self.ask_fills(&order, next, now, out);
+                }
+                return;
+            }
+            Ok(HttpResponse { status, body }) => format!("status {status}: {}", shorten(&body)),
+            Err(failure) => failure.to_string(),
+        };
+        out.order(unsent(&order, OrderNews::FillsFailed { reason }));
     }
 
     fn question_failed(&mut self, tag: u64, reason: &str, out: &mut Outbox) {
@@ -100,6 +173,15 @@ impl HttpTrading for BinanceHttp {
         }
     }
 
+    fn query_fills(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            match Page::first(order) {
+                Ok(page) => self.ask_fills(order, page, now, out),
+                Err(reason) => out.order(unsent(order, OrderNews::FillsFailed { reason })),
+            }
+        }
+    }
+
     fn answered(
         &mut self,
         tag: u64,
@@ -107,6 +189,9 @@ impl HttpTrading for BinanceHttp {
         now: Timestamp,
         out: &mut Outbox,
     ) {
+        if let Some(question) = self.fills.remove(&tag) {
+            return self.fills_answered(question, answer, now, out);
+        }
         let HttpResponse { status, body } = match answer {
             Ok(response) => response,
             Err(failure) => {

@@ -42,7 +42,7 @@ pub(super) struct About {
 }
 
 impl About {
-    fn order(order: &Order) -> Self {
+    pub(super) fn order(order: &Order) -> Self {
         Self { client_id: order.client_id, instrument: order.instrument() }
     }
 

@@ -25,9 +25,36 @@ pub(super) struct DeribitHttp {
     signer: Arc<Signer>,
     /// Words the requests, remembers them and reads their answers.
     session: DeribitTrading,
-    /// The orders that unanswered questions are about; `None` for cancels.
-    asked: BTreeMap<u64, Option<Order>>,
+    /// What the unanswered requests are for.
+    asked: BTreeMap<u64, Purpose>,
     last: u64,
+}
+
+/// What a request is for.
+#[derive(Debug)]
+enum Purpose {
+    Cancel,
+    Query(Order),
+    Fills(Order),
+}
+
+impl Purpose {
+    /// The event of a question that nothing in its answer answers.
+    fn failed(&self, reason: String) -> Option<OrderEvent> {
+        let (order, news) = match self {
+            Self::Cancel => return None,
+            Self::Query(order) => (order, OrderNews::QueryFailed { reason }),
+            Self::Fills(order) => (order, OrderNews::FillsFailed { reason }),
+        };
+        Some(OrderEvent {
+            client_id: Some(order.client_id),
+            exchange_id: order.exchange_id,
+            instrument: Some(order.instrument()),
+            request_id: None,
+            exchange_time: None,
+            news,
+        })
+    }
 }
 
 impl DeribitHttp {
@@ -36,31 +63,17 @@ impl DeribitHttp {
         Self { http, signer, session, asked: BTreeMap::new(), last: 0 }
     }
 
-    /// Posts the messages that the session wrote about one order.
-    fn post(&mut self, question: Option<&Order>, now: Timestamp, out: &mut Outbox) {
-        for body in std::mem::take(&mut out.messages) {
-            self.last += 1;
-            let mut url = self.http.clone();
-            url.set_path("/api/v2");
-            let authorization = self.signer.authorize(url.path(), &body, self.last, now);
-            let headers = vec![
-                ("authorization", authorization),
-                ("content-type", "application/json".to_owned()),
-            ];
-            self.asked.insert(self.last, question.cloned());
-            out.requests.push((self.last, HttpRequest { method: "POST", url, headers, body }));
-        }
-    }
-}
-
-fn query_failed(order: &Order, reason: String) -> OrderEvent {
-    OrderEvent {
-        client_id: Some(order.client_id),
-        exchange_id: order.exchange_id,
-        instrument: Some(order.instrument()),
-        request_id: None,
-        exchange_time: None,
-        news: OrderNews::QueryFailed { reason },
+    /// Posts the message that the session wrote, if it wrote one.
+    fn post(&mut self, purpose: Purpose, now: Timestamp, out: &mut Outbox) {
+        let Some(body) = out.messages.pop() else { return };
+        self.last += 1;
+        let mut url = self.http.clone();
+        url.set_path("/api/v2");
+        let authorization = self.signer.authorize(url.path(), &body, self.last, now);
+        let headers =
+            vec![("authorization", authorization), ("content-type", "application/json".to_owned())];
+        self.asked.insert(self.last, purpose);
+        out.requests.push((self.last, HttpRequest { method: "POST", url, headers, body }));
     }
 }
 
@@ -68,14 +81,21 @@ impl HttpTrading for DeribitHttp {
     fn cancel(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
         for order in orders {
             self.session.cancel(order, now, out);
-            self.post(None, now, out);
+            self.post(Purpose::Cancel, now, out);
         }
     }
 
     fn query(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
         for order in orders {
             self.session.query(order, now, out);
-            self.post(Some(order), now, out);
+            self.post(Purpose::Query(order.clone()), now, out);
+        }
+    }
+
+    fn query_fills(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            self.session.query_fills(order, now, out);
+            self.post(Purpose::Fills(order.clone()), now, out);
         }
     }
 
@@ -86,7 +106,7 @@ impl HttpTrading for DeribitHttp {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let Some(question) = self.asked.remove(&tag) else { return };
+        let Some(purpose) = self.asked.remove(&tag) else { return };
         let told = out.events.len();
         let read = match answer {
             Ok(HttpResponse { status, body }) => self
@@ -96,7 +116,7 @@ impl HttpTrading for DeribitHttp {
             Err(failure) => Err(failure.to_string()),
         };
         let mut answered = false;
-        let is_cancel = question.is_none();
+        let is_cancel = matches!(purpose, Purpose::Cancel);
         let mut index = 0;
         out.events.retain_mut(|event| {
             index += 1;
@@ -113,9 +133,14 @@ impl HttpTrading for DeribitHttp {
             );
             about_cancel || !is_cancel
         });
-        if let Some(order) = question.filter(|_| !answered) {
+        if !out.messages.is_empty() {
+            // The older fills are asked for as well.
+            self.post(purpose, now, out);
+        } else if !answered {
             let reason = read.err().unwrap_or_else(|| "the answer is about no order".to_owned());
-            out.order(query_failed(&order, reason));
+            if let Some(event) = purpose.failed(reason) {
+                out.order(event);
+            }
         }
     }
 

@@ -127,6 +127,12 @@ impl HttpTrading for KrakenHttp {
         self.go_on(now, out);
     }
 
+    fn query_fills(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
+        for order in orders {
+            self.questions.add_fills(order, &self.account, now, out);
+        }
+    }
+
     fn answered(
         &mut self,
         tag: u64,

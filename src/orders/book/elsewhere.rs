@@ -6,7 +6,7 @@
 
 use tokio::time::Instant;
 
-use super::{Book, Effects, Moment};
+use super::{Book, Effects, Moment, Work};
 use crate::exchange::{OrderEvent, OrderNews};
 use crate::report::CancelPath;
 use crate::types::{ClientOrderId, Order, OrderStatus};
@@ -16,24 +16,27 @@ use crate::types::{ClientOrderId, Order, OrderStatus};
 pub(crate) struct Errands {
     pub(crate) cancels: Vec<Order>,
     pub(crate) queries: Vec<Order>,
+    /// Orders, open or ended, whose single fills are missing.
+    pub(crate) fills: Vec<Order>,
 }
 
 impl Errands {
     pub(crate) fn is_empty(&self) -> bool {
-        self.cancels.is_empty() && self.queries.is_empty()
+        self.cancels.is_empty() && self.queries.is_empty() && self.fills.is_empty()
     }
 }
 
 impl Book {
     /// Whether some order cannot wait for a connection: it is to be cancelled, it is unknown, or a
-    /// shutdown wants to know that it is there.
+    /// shutdown wants to know that it is there, or all its fills.
     pub(crate) fn has_errands(&self) -> bool {
-        self.open.values().any(|entry| {
-            entry.order.status != OrderStatus::Pending
-                && (entry.cancel.is_some()
-                    || entry.order.status == OrderStatus::OutcomeUnknown
-                    || (self.cancelling_all && !entry.is_kept()))
-        })
+        (self.cancelling_all && self.lacks_fills())
+            || self.open.values().any(|entry| {
+                entry.order.status != OrderStatus::Pending
+                    && (entry.cancel.is_some()
+                        || entry.order.status == OrderStatus::OutcomeUnknown
+                        || (self.cancelling_all && !entry.is_kept()))
+            })
     }
 
     /// The errands that are due, at most `limit` of each kind. The cancels count as written.
@@ -70,6 +73,15 @@ impl Book {
         }
         for id in queries.into_iter().take(limit) {
             errands.queries.extend(self.begin_query(id, now));
+        }
+        if self.cancelling_all {
+            let mut effects = Effects::default();
+            self.fills_due(now, &mut effects);
+            for work in effects.work {
+                if let Work::Fills(id) = work {
+                    errands.fills.extend(self.begin_fills(id, now));
+                }
+            }
         }
         errands
     }
@@ -118,6 +130,9 @@ impl Book {
             entry.heard_elsewhere |= matches!(event.news, OrderNews::Status { .. });
         } else if let Some(entry) = self.closed.get_mut(&id).filter(|_| was_open) {
             entry.confirmed_over = entry.cancel.as_ref().map(|_| CancelPath::Http);
+        }
+        if matches!(event.news, OrderNews::Status { .. }) {
+            self.fetch_at_once(id);
         }
         effects
     }

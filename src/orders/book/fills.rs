@@ -125,6 +125,16 @@ impl Book {
         work
     }
 
+    /// There is no stream that might tell the fills of this order.
+    pub(super) fn fetch_at_once(&mut self, id: ClientOrderId) {
+        let open = self.open.get_mut(&id);
+        if let Some(entry) = open.or_else(|| self.closed.get_mut(&id))
+            && entry.fetch.pause == 1
+        {
+            entry.fetch.not_before = None;
+        }
+    }
+
     /// The connection is gone, and with it the questions that were written to it.
     pub(super) fn forget_questions_for_fills(&mut self) {
         for (_, entry) in self.lacking() {

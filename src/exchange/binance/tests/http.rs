@@ -103,6 +103,40 @@ fn the_answer_to_a_question_says_how_the_order_stands() {
 }
 
 #[test]
+fn the_fills_of_an_order_are_asked_for_and_told() {
+    let (mut trading, mut out) = (trading(), Outbox::default());
+    let known = Order { exchange_id: Some("28".parse().unwrap()), ..limit() };
+    trading.query_fills(&[known.clone(), limit()], now(), &mut out);
+    let (tag, request) = out.requests.remove(0);
+    assert!(out.requests.is_empty(), "{:?}", out.requests);
+    let expected = "https://api.binance.com/api/v3/myTrades?symbol=BTCUSDT&orderId=28&limit=1000&recvWindow=5000&timestamp=";
+    assert!(request.url.as_str().starts_with(expected), "{}", request.url);
+    let failed = |event: &SessionEvent| matches!(event, SessionEvent::Order(event) if matches!(event.news, OrderNews::FillsFailed { .. }));
+    assert!(out.events.len() == 1 && failed(&out.events[0]), "without a number: {:?}", out.events);
+    out.clear();
+    let trades = r#"[{"symbol":"BTCUSDT","id":7,"orderId":28,"price":"50000.1","qty":"0.001","commission":"0.1","commissionAsset":"BNB","time":1700000000000,"isBuyer":true,"isMaker":true,"isBestMatch":true}]"#;
+    trading.answered(tag, Ok(body(200, trades)), now(), &mut out);
+    let news: Vec<_> = out
+        .events
+        .drain(..)
+        .map(|event| match event {
+            SessionEvent::Order(event) => event.news,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(matches!(&news[0], OrderNews::Filled { fill, .. } if fill.fill_id == "7"), "{news:?}");
+    assert_eq!(news[1..], [OrderNews::FillsListed]);
+
+    for answer in [Ok(body(400, r#"{"code":-1121}"#)), Ok(body(200, "<html>"))] {
+        trading.query_fills(std::slice::from_ref(&known), now(), &mut out);
+        let (tag, _) = out.requests.remove(0);
+        trading.answered(tag, answer, now(), &mut out);
+        assert!(out.events.len() == 1 && failed(&out.events[0]), "{:?}", out.events);
+        out.clear();
+    }
+}
+
+#[test]
 fn every_question_is_answered_whatever_comes() {
     let failure = HttpFailure::Timeout { host: "h".into(), limit_ms: 5 };
     let answers = [

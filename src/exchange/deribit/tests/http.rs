@@ -136,6 +136,30 @@ fn every_question_is_answered_whatever_comes() {
     }
 }
 
+#[test]
+fn the_fills_of_an_order_are_asked_for_also_the_older_ones() {
+    let (mut trading, mut out) = (trading(), Outbox::default());
+    let order = Order { filled: quantity("10"), ..known_order() };
+    trading.query_fills(std::slice::from_ref(&order), now(), &mut out);
+    for historical in [false, true] {
+        let (tag, request) = out.requests.remove(0);
+        let posted = posted(&request);
+        assert_eq!(posted["method"], "private/get_user_trades_by_order");
+        let asks_history = posted["params"].to_string().contains("historical\":true");
+        assert_eq!(asks_history, historical, "{posted}");
+        let body = answer(&posted["id"], "[]");
+        trading.answered(tag, Ok(HttpResponse { status: 200, body }), now(), &mut out);
+    }
+    assert!(out.requests.is_empty() && out.messages.is_empty(), "{out:?}");
+    assert_eq!(only_order_news(std::mem::take(&mut out.events)), OrderNews::FillsListed);
+    trading.query_fills(&[order], now(), &mut out);
+    let (tag, _) = out.requests.remove(0);
+    let failure = HttpFailure::Timeout { host: "h".into(), limit_ms: 5 };
+    trading.answered(tag, Err(failure), now(), &mut out);
+    let news = only_order_news(out.events);
+    assert!(matches!(news, OrderNews::FillsFailed { .. }), "{news:?}");
+}
+
 /// The news of the only event about an order.
 fn only_order_news(mut events: Vec<SessionEvent>) -> OrderNews {
     events.retain(|event| matches!(event, SessionEvent::Order(_)));

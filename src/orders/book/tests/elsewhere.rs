@@ -7,7 +7,7 @@ use crate::types::OnShutdown;
 impl Bench {
     fn errands(&mut self) -> (Vec<String>, Vec<String>) {
         let ids = |orders: Vec<Order>| orders.iter().map(|o| o.client_id.to_string()).collect();
-        let Errands { cancels, queries } = self.book.begin_errands(8, self.now);
+        let Errands { cancels, queries, .. } = self.book.begin_errands(8, self.now);
         (ids(cancels), ids(queries))
     }
 
@@ -170,4 +170,20 @@ fn a_cancel_that_nobody_took_does_not_count() {
     assert_eq!(attempts(&bench), (1, true));
     bench.book.cancel_not_written(id("one"));
     assert_eq!(attempts(&bench), (0, false));
+}
+
+#[test]
+fn a_shutdown_fetches_the_fills_of_what_ended_elsewhere() {
+    let mut bench = Bench::open("one");
+    bench.book.want_cancel_all(bench.now);
+    bench.lose();
+    bench.errands();
+    let asked = bench.now.monotonic;
+    bench.hear("one", status(OrderStatus::Filled, "10"), asked);
+    assert!(!bench.book.is_flat() && bench.book.has_errands());
+    let wanted = bench.book.begin_errands(8, bench.now).fills;
+    assert_eq!(wanted.len(), 1, "at once: no stream will tell them");
+    bench.hear("one", fill("1", "10"), asked);
+    bench.hear("one", OrderNews::FillsListed, asked);
+    assert!(bench.book.is_flat() && !bench.book.has_errands());
 }
