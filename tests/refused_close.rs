@@ -8,7 +8,7 @@ use common::judge::judge;
 use common::{BOTH, Bench, phase, quiet, rest, within};
 use exchange_gateway::Phase;
 use exchange_gateway::shutdown::{OrderFate, Outcome, PhaseEnd, Stage};
-use mock_exchange::{ClosedBy, Fault, FaultAction, VenueConfig, When};
+use mock_exchange::{ClosedBy, Fault, FaultAction, Refusal, VenueConfig};
 
 async fn shut_down_while_one_refuses(stubborn: &str, action: FaultAction, orders: usize) {
     let mut bench = Bench::start(BOTH).await;
@@ -78,8 +78,8 @@ async fn orders_at_an_exchange_that_stops_reading_are_named() {
             rest(&gateway, exchange, 2).await;
         }
         let action = FaultAction::StopReading { for_ms: None };
-        // Nor does it read what comes over a fresh connection.
-        bench.add(Fault::new(action.clone()).at(stubborn).times(0).when(When::Open));
+        // Nor does it let anybody in, over a fresh connection or HTTP.
+        bench.fault(stubborn, FaultAction::RefuseConnections { how: Refusal::Rst, for_ms: None });
         bench.add(Fault::new(action).at(stubborn).times(2));
         let report = within(gateway.shutdown()).await;
         judge(&report, &bench.mock.ledger());

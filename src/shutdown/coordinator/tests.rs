@@ -4,7 +4,10 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::exchange::{ConnectionKind, OrderEvent, OrderNews, SymbolTable};
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Patience};
-use crate::types::{Instrument, InstrumentSpec, NewOrder, OrderStatus, Quantity, Side};
+use crate::state::RecoveredOrder;
+use crate::types::{
+    ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
+};
 
 /// Tells the time once.
 #[derive(Debug, Default)]
@@ -133,13 +136,27 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     let root = Scope::root("gateway");
     let parts = exchange(&root, "kraken");
     let desk = &parts.desk;
+    let instrument = spec(parts.name).instrument;
+    let id: ClientOrderId = "gw1".parse().unwrap();
+    let order = Order {
+        client_id: id,
+        exchange_id: None,
+        request: NewOrder::limit(
+            instrument,
+            Side::Buy,
+            "5".parse().unwrap(),
+            "10".parse().unwrap(),
+        ),
+        status: OrderStatus::Sent,
+        filled: Quantity::ZERO,
+        booked: Quantity::ZERO,
+        reason: None,
+        created: Timestamp::UNIX_EPOCH,
+        updated: Timestamp::UNIX_EPOCH,
+    };
+    desk.adopt(RecoveredOrder { order, fills: Vec::new() }, false);
     desk.session_opened();
     desk.session_ready();
-    let instrument = spec(parts.name).instrument;
-    let request =
-        NewOrder::limit(instrument, Side::Buy, "5".parse().unwrap(), "10".parse().unwrap());
-    let (id, _placed) = desk.submit(request).unwrap();
-    assert!(matches!(desk.next_command(), Some((Command::Submit(..), _))));
     let news = |news| OrderEvent {
         client_id: Some(id),
         exchange_id: None,
