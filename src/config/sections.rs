@@ -157,7 +157,9 @@ pub struct OrdersConfig {
     /// Short values ask about orders that are merely slow. A cancel is no question of this: it is
     /// asked for again after `shutdown.cancel_retry`.
     pub ack_timeout: Duration,
-    /// An unanswered question "how does it stand" is repeated after this. Default 2 s.
+    /// An unanswered question "how does it stand" is repeated after this. So long, too, the private
+    /// stream has to tell the fills of what is known to have filled before the exchange is asked for
+    /// them, and that again at growing pauses. Default 2 s.
     pub query_retry: Duration,
     /// New orders that may wait for one connection, 1 to 65,536. Default 1024. A full queue refuses
     /// the order as not sent. Cancels and questions do not count: they go ahead, once an order.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Book, Effects, Entry, Moment, Patience, Work};
-use crate::types::{ClientOrderId, Order};
+use crate::types::{ClientOrderId, Order, Quantity};
 
 /// Questions for fills that may wait for an answer at a time, so that many orders in doubt take
 /// neither the exchange's limits nor the line from orders and cancels.
@@ -64,14 +64,13 @@ impl Fetch {
 
 impl Book {
     /// The orders that lack fills, open ones first.
-    fn lacking(&mut self) -> impl Iterator<Item = (ClientOrderId, &mut Entry)> {
-        let incomplete = &self.incomplete;
-        let open = self.open.iter_mut().map(|(id, entry)| (*id, entry));
-        let open = open.filter(|(_, entry)| entry.order.lacks_fills());
-        // Without one that waits, ended orders need not be looked through.
-        let ended = (!incomplete.is_empty()).then_some(&mut self.closed).into_iter().flatten();
-        let ended = ended.map(|(id, entry)| (*id, entry));
-        open.chain(ended.filter(|(id, _)| incomplete.contains(id)))
+    fn lacking(&self) -> Vec<ClientOrderId> {
+        let open = self.open.iter().filter(|(_, entry)| entry.order.lacks_fills());
+        open.map(|(id, _)| *id).chain(self.incomplete.iter().copied()).collect()
+    }
+
+    fn entry_mut(&mut self, id: ClientOrderId) -> Option<&mut Entry> {
+        self.open.get_mut(&id).or_else(|| self.closed.get_mut(&id))
     }
 
     /// Whether so many ended orders wait for their fills that no new one should be let in: how many.
@@ -87,27 +86,29 @@ impl Book {
 
     /// A question for fills is about to be written: the order to ask for, unless they have come.
     pub(crate) fn begin_fills(&mut self, id: ClientOrderId, now: Moment) -> Option<Order> {
-        let open = self.open.get_mut(&id);
-        let entry = open.or_else(|| self.closed.get_mut(&id))?;
-        if !entry.order.lacks_fills() {
-            return None;
-        }
+        let entry = self.entry_mut(id).filter(|entry| entry.order.lacks_fills())?;
         entry.fetch.asking = Some(now.monotonic);
         Some(entry.order.clone())
     }
 
     /// Asks for the fills that the stream has not told in its time.
     pub(super) fn fills_due(&mut self, now: Moment, effects: &mut Effects) {
-        if !self.lacks_fills() {
-            return;
-        }
         let (now, patience) = (now.monotonic, self.patience);
-        let asking = self.lacking().filter(|(_, entry)| entry.fetch.is_asking(now, &patience));
-        let room = MAX_ASKING.saturating_sub(asking.count());
-        let due = self.lacking().filter(|(_, entry)| entry.fetch.is_due(now, &patience));
-        for (id, entry) in due.take(room) {
-            entry.fetch.asking = Some(now);
-            effects.work.push(Work::Fills(id));
+        let lacking = self.lacking();
+        let asking = |id: &&ClientOrderId| {
+            self.entry(**id).is_some_and(|entry| entry.fetch.is_asking(now, &patience))
+        };
+        let mut room = MAX_ASKING.saturating_sub(lacking.iter().filter(asking).count());
+        for id in lacking {
+            if room == 0 {
+                return;
+            }
+            let Some(entry) = self.entry_mut(id) else { continue };
+            if entry.fetch.is_due(now, &patience) {
+                room -= 1;
+                entry.fetch.asking = Some(now);
+                effects.work.push(Work::Fills(id));
+            }
         }
     }
 
@@ -115,7 +116,8 @@ impl Book {
     /// without waiting any more. Tells the first questions; the others follow when they are due.
     pub(super) fn fetch_now(&mut self) -> Vec<Work> {
         let mut work = Vec::new();
-        for (id, entry) in self.lacking() {
+        for id in self.lacking() {
+            let Some(entry) = self.entry_mut(id) else { continue };
             let asking = entry.fetch.asking;
             entry.fetch = Fetch { asking, ..Fetch::default() };
             if asking.is_none() && work.len() < MAX_ASKING {
@@ -137,8 +139,10 @@ impl Book {
 
     /// The connection is gone, and with it the questions that were written to it.
     pub(super) fn forget_questions_for_fills(&mut self) {
-        for (_, entry) in self.lacking() {
-            entry.fetch = Fetch::default();
+        for id in self.lacking() {
+            if let Some(entry) = self.entry_mut(id) {
+                entry.fetch = Fetch::default();
+            }
         }
     }
 
@@ -146,13 +150,12 @@ impl Book {
     pub(super) fn note_fills(
         &mut self,
         id: ClientOrderId,
-        filled_before: crate::types::Quantity,
+        filled_before: Quantity,
         answered: bool,
         now: Moment,
     ) {
         let patience = self.patience.query;
-        let open = self.open.get_mut(&id);
-        let Some(entry) = open.or_else(|| self.closed.get_mut(&id)) else { return };
+        let Some(entry) = self.entry_mut(id) else { return };
         if answered {
             entry.fetch.answered(now.monotonic, patience);
         }
