@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::judge::{all_fills_told, judge, judge_fills, told};
-use common::{Bench, connection, reported, rest, resting, until, update, within};
+use common::{Bench, connection, reported, rest, resting, symbol, until, update, within};
 use exchange_gateway::shutdown::{CancelPath, OrderFate, Outcome, ShutdownReport};
-use exchange_gateway::types::{ClientOrderId, Order, OrderStatus};
+use exchange_gateway::types::{ClientOrderId, NewOrder, Order, OrderStatus, Price, Side};
 use exchange_gateway::{
     Connecting, ConnectionStatus, Connector, Environment, Gateway, OrderError, SystemConnector,
 };
-use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, Target};
+use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, Side as Seller, Target};
+use rust_decimal::Decimal;
 use url::Url;
 
 const ALL: &[&str] = &["binance", "kraken", "deribit"];
@@ -74,12 +75,24 @@ async fn bench(exchanges: &[&str]) -> Bench {
     bench
 }
 
-/// The exchange reads nothing more of the trading connection that is open now.
-fn deafen(bench: &Bench, exchange: &str) {
+/// The exchange reads nothing more of the trading connection that is open now. That this has begun
+/// is known when something that it wrote after it arrives: the fill of another order.
+async fn deafen(bench: &Bench, gateway: &Gateway, exchange: &str) {
+    let price = Decimal::from(21_000);
+    let NewOrder { instrument, quantity, .. } = resting(exchange);
+    let other = NewOrder::limit(instrument, Side::Buy, Price(price), quantity);
+    let mut updates = gateway.orders().updates();
+    let other = gateway.orders().submit(other).await.expect("it rests").id();
     let trading = bench.venue(exchange).ledger().connections;
     let trading = trading.iter().find(|c| c.kind == ConnectionKind::Trading && c.closed.is_none());
     let target = Target::ConnectionId(trading.expect("it is connected").id);
     bench.add(Fault::new(FaultAction::StopReading { for_ms: None }).at(exchange).on(target));
+    let taken = quantity.0;
+    bench.venue(exchange).trade(symbol(exchange), Seller::Sell, price, taken).expect("it trades");
+    let filled = update(&mut updates, |update| {
+        update.order.client_id == other && update.order.status == OrderStatus::Filled
+    });
+    filled.await;
 }
 
 /// Cuts the trading connection, for good.
@@ -98,7 +111,7 @@ async fn deaf(bench: &Bench, gateway: &Gateway, exchanges: &[&str]) -> Vec<Clien
     let mut ids = Vec::new();
     for exchange in exchanges {
         ids.extend(rest(gateway, exchange, 3).await.iter().map(Order::id));
-        deafen(bench, exchange);
+        deafen(bench, gateway, exchange).await;
     }
     ids
 }
@@ -179,7 +192,7 @@ async fn a_fill_that_races_the_cancel_over_http_wins() {
     let mut ids = Vec::new();
     for exchange in ALL {
         ids.push(rest(&gateway, exchange, 1).await.remove(0).id());
-        deafen(&bench, exchange);
+        deafen(&bench, &gateway, exchange).await;
         bench.fault(exchange, FaultAction::FillDuringCancel { quantity: None });
     }
     outage.no_websockets();

@@ -24,7 +24,7 @@ pub(in crate::orders) struct Entry {
     pub(super) under_way: bool,
     /// Whether the present session has said something of it.
     pub(super) refreshed: bool,
-    /// Whether the exchange has said over HTTP that it is there, since the last session ended.
+    /// Whether the exchange has said over HTTP that it is there, since the last session began.
     pub(super) heard_elsewhere: bool,
     /// Which way the news of its end came, if a cancel was wanted.
     pub(in crate::orders) confirmed_over: Option<CancelPath>,

@@ -103,6 +103,8 @@ pub(crate) struct Book {
     cancelling_all: bool,
     /// How many trading sessions there have been.
     sessions: u64,
+    /// Whether none is known to be gone since.
+    session_is_open: bool,
 }
 
 impl Book {
@@ -120,6 +122,7 @@ impl Book {
             watched: BTreeSet::new(),
             cancelling_all: false,
             sessions: 0,
+            session_is_open: true,
         }
     }
 
@@ -294,9 +297,13 @@ impl Book {
     /// A new trading session began: nothing that is known has been confirmed by it yet.
     pub(crate) fn session_opened(&mut self) {
         self.sessions += 1;
+        self.session_is_open = true;
         for entry in self.open.values_mut() {
             entry.refreshed = false;
             entry.heard_elsewhere = false;
+            // What was asked over HTTP need not be answered any more.
+            entry.asked = None;
+            entry.asking = None;
         }
         self.foreign.clear();
         self.leftovers.clear();
@@ -336,18 +343,23 @@ impl Book {
         now: Moment,
     ) -> Effects {
         let mut effects = Effects::default();
+        // An attempt to connect that failed takes nothing away that was asked over HTTP meanwhile.
+        let was_open = std::mem::take(&mut self.session_is_open);
         for entry in self.open.values_mut() {
-            entry.asked = None;
-            entry.asking = None;
+            if was_open {
+                entry.asked = None;
+                entry.asking = None;
+            }
             entry.under_way = false;
             entry.refreshed &= on_purpose;
-            entry.heard_elsewhere &= on_purpose;
             if entry.order.status == OrderStatus::Sent {
                 let reason = format!("the connection was lost before the answer came: {reason}");
                 effects.changes.push(entry.becomes_unknown(reason, now));
             }
         }
-        self.forget_questions_for_fills();
+        if was_open {
+            self.forget_questions_for_fills();
+        }
         effects
     }
 

@@ -75,6 +75,9 @@ fn a_shutdown_also_asks_about_what_is_to_be_kept() {
     let asked = bench.now.monotonic;
     bench.hear("kept", status(OrderStatus::Open, "0"), asked);
     assert!(bench.book.is_flat() && !bench.book.has_errands());
+    // So it stays while attempts to connect fail.
+    bench.lose();
+    assert!(bench.book.is_flat());
     assert_eq!(bench.book.get(id("kept")).unwrap().request.on_shutdown, OnShutdown::Keep);
     // A new session wants to hear it for itself.
     bench.book.session_opened();
