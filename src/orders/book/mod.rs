@@ -750,12 +750,21 @@ impl Book {
             return;
         }
         let Some(exchange_id) = event.exchange_id else { return };
-        let key = (exchange_id, event.instrument);
-        if is_open && self.foreign.len() < MAX_FOREIGN {
-            self.foreign.insert(key);
+        // Some exchanges name the instrument only in the first message about an order.
+        let fits = |(id, instrument): &&(ExchangeOrderId, Option<Instrument>)| {
+            let same = *instrument == event.instrument;
+            *id == exchange_id && (same || instrument.is_none() || event.instrument.is_none())
+        };
+        let known =
+            self.foreign.range((exchange_id, None)..).take_while(|key| key.0 == exchange_id);
+        let known = known.copied().find(|key| fits(&key));
+        if is_open && known.is_none() && self.foreign.len() < MAX_FOREIGN {
+            self.foreign.insert((exchange_id, event.instrument));
         }
         if has_ended {
-            self.foreign.remove(&key);
+            if let Some(known) = known {
+                self.foreign.remove(&known);
+            }
             self.leftovers.retain(|_, left| left.exchange_id != Some(exchange_id));
         }
     }

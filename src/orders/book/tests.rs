@@ -496,6 +496,19 @@ fn orders_of_others_are_counted_and_left_alone() {
 }
 
 #[test]
+fn an_order_of_others_counts_once_though_later_messages_leave_out_its_instrument() {
+    let mut bench = Bench::new();
+    let instrument = Some("kraken:BTC-USD".parse().unwrap());
+    let first = OrderEvent { instrument, ..event("manual", OrderNews::Acknowledged) };
+    let later = |news| OrderEvent { instrument: None, ..event("manual", news) };
+    bench.apply(&first);
+    bench.apply(&later(OrderNews::Opened));
+    assert_eq!(bench.book.foreign_orders(), 1);
+    bench.apply(&later(ended(OrderStatus::Canceled)));
+    assert_eq!(bench.book.foreign_orders(), 0);
+}
+
+#[test]
 fn only_so_many_ended_orders_are_remembered() {
     let mut bench = Bench::new();
     for client in ["a", "b", "c", "d"] {
