@@ -14,6 +14,7 @@ mod gateway;
 mod market;
 mod net;
 mod orders;
+mod rate;
 mod report;
 mod scope;
 

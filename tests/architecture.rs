@@ -17,10 +17,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scope", &["report"]),
     ("state", &["types", "market"]),
     ("environment", &["clock", "net"]),
-    ("orders", &["types", "clock", "exchange", "report", "state"]),
+    ("rate", &["exchange"]),
+    ("orders", &["types", "clock", "exchange", "rate", "report", "state"]),
     (
         "connection",
-        &["types", "clock", "config", "exchange", "market", "net", "orders", "report", "scope"],
+        &[
+            "types", "clock", "config", "exchange", "market", "net", "orders", "rate", "report",
+            "scope",
+        ],
     ),
     (
         "shutdown",

@@ -55,6 +55,8 @@ pub(crate) fn config(venues: &[Venue], state: &tempfile::TempDir) -> Config {
 fn exchange(venue: &Venue) -> ExchangeConfig {
     let adapter = AdapterKind::from_name(venue.name()).expect("an adapter for the venue");
     let mut exchange = ExchangeConfig::new(adapter);
+    // The mock has none here: what is measured is the gateway and not an exchange's patience.
+    exchange.rate_limits = false;
     let url = |base: String, path: &str| Some(format!("{base}{path}").parse().expect("a URL"));
     exchange.market_url = url(venue.ws_url(), market_path(adapter));
     exchange.trading_url = url(venue.ws_url(), trading_path(venue.name()));

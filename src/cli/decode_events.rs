@@ -134,7 +134,10 @@ fn session_event(event: &SessionEvent) -> Option<Event> {
             with(with(named("ignored"), "what", "updates lost"), "reason", reason)
         }
         // What a whole session comes to; a single message says it as an acknowledgement.
-        SessionEvent::Ready | SessionEvent::Unsubscribed => return None,
+        SessionEvent::Ready
+        | SessionEvent::Unsubscribed
+        | SessionEvent::LimitsTold(_)
+        | SessionEvent::RateLimited { .. } => return None,
         _ => with(named("ignored"), "what", format!("{event:?}")),
     })
 }

@@ -46,6 +46,11 @@ impl Config {
                 let key = format!("exchanges.{}.allow_insecure", exchange.name);
                 warnings.push(Fault::new(key, "unencrypted connections are allowed"));
             }
+            if exchange.trading && !exchange.rate_limits {
+                let key = format!("exchanges.{}.rate_limits", exchange.name);
+                let problem = "orders are written as fast as they come";
+                warnings.push(Fault::new(key, problem).help("allow it for a test exchange only"));
+            }
         }
         warnings
     }
@@ -182,6 +187,8 @@ impl Check {
         self.duration("orders.ack_timeout", orders.ack_timeout, 10 * MS..=10 * MINUTE);
         self.duration("orders.query_retry", orders.query_retry, 10 * MS..=10 * MINUTE);
         self.count("orders.queue", orders.queue, 1..=65_536);
+        let percent = usize::try_from(orders.cancel_reserve_percent).unwrap_or(usize::MAX);
+        self.count("orders.cancel_reserve_percent", percent, 0..=90);
         self.count("orders.updates_backlog", orders.updates_backlog, 16..=1 << 20);
         self.count("orders.closed_kept", orders.closed_kept, 0..=1_000_000);
     }

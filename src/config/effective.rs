@@ -31,6 +31,7 @@ impl Config {
         duration(&mut text, "ack_timeout", orders.ack_timeout);
         duration(&mut text, "query_retry", orders.query_retry);
         plain(&mut text, "queue", orders.queue);
+        plain(&mut text, "cancel_reserve_percent", orders.cancel_reserve_percent);
         plain(&mut text, "updates_backlog", orders.updates_backlog);
         plain(&mut text, "closed_kept", orders.closed_kept);
         string(&mut text, "on_restart", orders.on_restart.as_str());
@@ -51,6 +52,7 @@ impl Config {
         let pairs: Vec<_> = exchange.instruments.iter().map(|i| quote(i.pair())).collect();
         plain(text, "instruments", format!("[{}]", pairs.join(", ")));
         plain(text, "trading", exchange.trading);
+        plain(text, "rate_limits", exchange.rate_limits);
         if let Some(credentials) = &exchange.credentials {
             string(text, "api_key", &credentials.api_key.to_string());
             string(text, "api_secret", &credentials.api_secret.to_string());

@@ -105,6 +105,9 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     set(&mut orders.ack_timeout, reader.duration(&mut s, "ack_timeout"));
     set(&mut orders.query_retry, reader.duration(&mut s, "query_retry"));
     set(&mut orders.queue, reader.count(&mut s, "queue"));
+    let percent = reader.count(&mut s, "cancel_reserve_percent");
+    let percent = percent.map(|percent| u32::try_from(percent).unwrap_or(u32::MAX));
+    set(&mut orders.cancel_reserve_percent, percent);
     set(&mut orders.updates_backlog, reader.count(&mut s, "updates_backlog"));
     set(&mut orders.closed_kept, reader.count(&mut s, "closed_kept"));
     let on_restart = [OnRestart::Cancel, OnRestart::Adopt].map(|choice| (choice.as_str(), choice));
@@ -161,6 +164,7 @@ fn exchange<'t>(
     exchange.http_url = reader.url(s, "http_url");
     set(&mut exchange.allow_insecure, reader.flag(s, "allow_insecure"));
     set(&mut exchange.trading, reader.flag(s, "trading"));
+    set(&mut exchange.rate_limits, reader.flag(s, "rate_limits"));
     exchange.credentials = match credentials(reader, s) {
         Keys::Given(credentials) => Some(credentials),
         Keys::Absent if exchange.trading => {

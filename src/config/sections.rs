@@ -161,9 +161,14 @@ pub struct OrdersConfig {
     /// stream has to tell the fills of what is known to have filled before the exchange is asked for
     /// them, and that again at growing pauses. Default 2 s.
     pub query_retry: Duration,
-    /// New orders that may wait for one connection, 1 to 65,536. Default 1024. A full queue refuses
-    /// the order as not sent. Cancels and questions do not count: they go ahead, once an order.
+    /// New orders that may wait for one connection or for the exchange's rate limits, 1 to 65,536.
+    /// Default 1024. A full queue refuses the order as not sent. Cancels and questions do not count:
+    /// they go ahead, once an order. Reduce-only orders have a queue of their own of this length.
     pub queue: usize,
+    /// Percent of the exchange's rate limits that new orders leave free for cancels and reduce-only
+    /// orders, where they share a limit; 0 to 90. Default 25. At zero a burst of new orders may
+    /// keep a cancel waiting until the exchange takes the next message.
+    pub cancel_reserve_percent: u32,
     /// Order updates that a slow bot may be behind before new orders are refused as busy, 16 to
     /// 1,048,576. Default 65,536. No update is ever dropped: the refusal is what keeps their number
     /// in bounds.
@@ -204,6 +209,7 @@ impl Default for OrdersConfig {
             ack_timeout: Duration::from_secs(5),
             query_retry: Duration::from_secs(2),
             queue: 1024,
+            cancel_reserve_percent: 25,
             updates_backlog: 65_536,
             closed_kept: 10_000,
             on_restart: OnRestart::Cancel,
@@ -231,6 +237,10 @@ pub struct ExchangeConfig {
     pub instruments: Vec<Instrument>,
     /// Whether to connect for orders, which needs credentials. Default true.
     pub trading: bool,
+    /// Whether orders and cancels keep the exchange's documented rate limits, or those that it tells.
+    /// Default true. False only for a test exchange that has none: a real one refuses, cuts the
+    /// connection or bans the address.
+    pub rate_limits: bool,
     /// API key and secret; not needed for market data alone.
     pub credentials: Option<Credentials>,
     /// PEM file of certificate authorities to trust beside the usual ones, for a test exchange.
@@ -259,6 +269,7 @@ impl ExchangeConfig {
             allow_insecure: false,
             instruments: Vec::new(),
             trading: true,
+            rate_limits: true,
             credentials: None,
             ca_file: None,
             connection: ConnectionConfig::default(),

@@ -83,7 +83,7 @@ impl HttpFallback {
         let exchange = self.exchange;
         let Some(trading) = self.adapter.http_trading(Arc::clone(&self.symbols)) else { return };
         // Over all rounds, as the exchange counts.
-        let mut pacer = Pacer::new(trading.rate());
+        let mut pacer = Pacer::new(trading.rate(), Instant::now());
         drop(trading);
         loop {
             self.desk.errands_wanted(self.after, self.hurried).await;
@@ -170,7 +170,7 @@ impl HttpFallback {
                 waiting.clear();
             }
             let now = Instant::now();
-            while running.len() < AT_ONCE && pacer.ready_at(now) <= now {
+            while running.len() < AT_ONCE && pacer.wait(now).is_none() {
                 let Some((tag, request)) = waiting.pop_front() else { break };
                 pacer.count(now);
                 running.push(self.request(tag, request));
@@ -187,7 +187,7 @@ impl HttpFallback {
                     course.limited |= matches!(&answer, Ok(response) if matches!(response.status, 418 | 429));
                     trading.answered(tag, answer, self.clock.now(), out);
                 }
-                () = sleep_until(pacer.ready_at(now)), if held => {}
+                () = sleep_until(pacer.wait(now).unwrap_or(now)), if held => {}
             }
         }
     }

@@ -1,73 +1,77 @@
-//! Keeps messages below the rate that an exchange accepts on a connection.
-
-use std::collections::VecDeque;
-use std::time::Duration;
+//! Keeps messages below the rate that an exchange accepts.
 
 use tokio::time::Instant;
 
-use crate::exchange::MessageRate;
+use crate::exchange::RateRule;
+use crate::rate::{Meter, Share};
 
-/// At most `limit` messages within any `window`; without a limit everything passes.
+/// As many messages as a rule lets pass; without a rule that is all of them.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    limit: Option<usize>,
-    window: Duration,
-    sent: VecDeque<Instant>,
+    meter: Option<Meter>,
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Option<MessageRate>) -> Self {
-        let limit = rate.map(|rate| usize::try_from(rate.messages).unwrap_or(usize::MAX).max(1));
-        let window = rate.map(|rate| rate.per).unwrap_or_default();
-        Self { limit, window, sent: VecDeque::new() }
+    pub(super) fn new(rule: Option<RateRule>, now: Instant) -> Self {
+        Self { meter: rule.map(|rule| Meter::new(rule, 0, now)) }
     }
 
-    /// Counts a message that had to be sent at once, such as a pong.
+    /// Counts a message that goes out now, perhaps because it must, as a pong does.
     pub(super) fn count(&mut self, now: Instant) {
-        let Some(limit) = self.limit else { return };
-        self.sent.push_back(now);
-        if self.sent.len() > limit {
-            self.sent.pop_front();
+        if let Some(meter) = &self.meter {
+            meter.charge(1, now);
         }
     }
 
-    /// When the next message may go: now or later.
-    pub(super) fn ready_at(&self, now: Instant) -> Instant {
-        match (self.limit, self.sent.front()) {
-            (Some(limit), Some(first)) if self.sent.len() >= limit => now.max(*first + self.window),
-            _ => now,
-        }
+    /// Until when the next message must wait, if it must.
+    pub(super) fn wait(&self, now: Instant) -> Option<Instant> {
+        self.meter.as_ref()?.look(Share::Whole, 1, now).err()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_sixth_message_waits_until_the_first_is_a_second_old() {
+    fn messages_that_wait_are_spread_and_no_second_has_more_than_its_five() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(Some(MessageRate { messages: 5, per: WINDOW }));
-        for step in 0..5 {
-            let now = start + Duration::from_millis(10) * step;
-            assert_eq!(pacer.ready_at(now), now);
+        let mut pacer = Pacer::new(Some(RateRule::Window { most: 5, per: WINDOW }), start);
+        let (mut now, mut sent) = (start, Vec::new());
+        while sent.len() < 20 {
+            if let Some(at) = pacer.wait(now) {
+                now = at;
+            }
             pacer.count(now);
+            sent.push(now);
         }
-        let now = start + Duration::from_millis(50);
-        assert_eq!(pacer.ready_at(now), start + WINDOW);
-        assert_eq!(pacer.ready_at(start + WINDOW * 2), start + WINDOW * 2);
+        assert_eq!((sent[0], sent[1]), (start, start), "some go at once");
+        for stretch in sent.windows(6) {
+            assert!(stretch[5] - stretch[0] > WINDOW, "{stretch:?}");
+        }
+    }
+
+    #[test]
+    fn a_pong_that_could_not_wait_holds_up_the_next_message() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Some(RateRule::Window { most: 5, per: WINDOW }), start);
+        for _ in 0..3 {
+            pacer.count(start);
+        }
+        assert!(pacer.wait(start).is_some_and(|at| at > start + WINDOW / 2));
     }
 
     #[test]
     fn without_a_limit_nothing_waits() {
         let now = Instant::now();
-        let mut pacer = Pacer::new(None);
+        let mut pacer = Pacer::new(None, now);
         for _ in 0..1000 {
             pacer.count(now);
         }
-        assert_eq!(pacer.ready_at(now), now);
-        assert!(pacer.sent.is_empty());
+        assert_eq!(pacer.wait(now), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Cancels and questions over HTTP, for when no trading connection can be had.
 
-use super::{HttpFailure, HttpResponse, MessageRate, Outbox};
+use super::{HttpFailure, HttpResponse, Outbox, RateRule};
 use crate::types::{Order, Timestamp};
 
 /// The adapter's half of trading over HTTP: it writes requests into [`Outbox::requests`] and reads
@@ -34,7 +34,7 @@ pub trait HttpTrading: Send {
 
     /// Requests that the exchange accepts, if it limits them. Sources: named in each adapter beside
     /// the value.
-    fn rate(&self) -> Option<MessageRate> {
+    fn rate(&self) -> Option<RateRule> {
         None
     }
 }

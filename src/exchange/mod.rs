@@ -11,6 +11,7 @@
 mod credentials;
 mod http;
 mod http_trading;
+mod limits;
 mod outbox;
 mod session;
 mod symbols;
@@ -29,6 +30,7 @@ use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 pub use credentials::{Credentials, Secret};
 pub use http::{HttpFailure, HttpRequest, HttpResponse};
 pub use http_trading::HttpTrading;
+pub use limits::{CancelWeight, LimitScope, MessageRate, OrderLimit, OrderLimits, RateRule};
 pub use outbox::{
     Cumulative, OrderEvent, OrderNews, Outbox, Refusal, SessionEvent, TradingRestriction,
 };
@@ -160,15 +162,6 @@ pub struct ConnectionRules {
     pub message_rate: Option<MessageRate>,
 }
 
-/// So many messages in any stretch of time of this length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageRate {
-    /// How many, at least 1.
-    pub messages: u32,
-    /// The length of the stretch.
-    pub per: Duration,
-}
-
 /// What cancels the orders if the gateway itself dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -223,6 +216,14 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// The exchange's dead-man's switch.
     fn dead_mans_switch(&self) -> DeadMansSwitch;
+
+    /// The exchange's limits on orders, as the answer to
+    /// [`instruments_request`](Self::instruments_request) tells them or as they are documented. A
+    /// session may tell others later ([`SessionEvent::LimitsTold`]). Sources: named in each adapter.
+    fn order_limits(&self, instruments: &HttpResponse) -> OrderLimits;
+
+    /// Why the exchange takes no reduce-only orders; nothing where it takes them.
+    fn no_reduce_only(&self) -> Option<&'static str>;
 
     /// The longest time after its writing that a new order can still enter the exchange's book: by
     /// then the exchange refuses it as too old. Only after that does the exchange not knowing an

@@ -4,7 +4,7 @@ use crate::types::{
     ClientOrderId, ExchangeOrderId, Fill, Instrument, OrderStatus, Quantity, Tick, Timestamp,
 };
 
-use super::HttpRequest;
+use super::{HttpRequest, OrderLimits};
 
 /// Collects a session's output. It is kept and cleared between calls, so that the tick path
 /// allocates nothing once its buffers have grown.
@@ -76,6 +76,13 @@ pub enum SessionEvent {
     },
     /// The exchange changed what trading it allows.
     Restricted(TradingRestriction),
+    /// The exchange told which limits on orders hold for this account.
+    LimitsTold(OrderLimits),
+    /// The exchange answered that there were too many requests; the request itself is told apart.
+    RateLimited {
+        /// Until when the exchange takes no more, if it says so.
+        until: Option<Timestamp>,
+    },
     /// Private updates were lost (a hole in their sequence): the connection must be made anew, so
     /// that the state is read afresh.
     UpdatesLost {

@@ -15,7 +15,7 @@ use super::{Gateway, Inner, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
-use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, SymbolTable};
+use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, OrderLimits, SymbolTable};
 use crate::market::Router;
 use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience};
@@ -115,6 +115,7 @@ struct Prepared {
     adapter: Arc<dyn Adapter>,
     connector: Arc<dyn Connector>,
     symbols: Arc<SymbolTable>,
+    limits: OrderLimits,
 }
 
 pub(super) async fn start(config: Config, environment: Environment) -> Result<Gateway, StartError> {
@@ -174,6 +175,9 @@ async fn start_on(
             trading: exchange.config.trading,
             patience: patience(&config, exchange.adapter.as_ref()),
             queue: config.orders.queue,
+            limits: exchange.config.rate_limits.then(|| exchange.limits.clone()),
+            reserve_percent: config.orders.cancel_reserve_percent,
+            no_reduce_only: exchange.adapter.no_reduce_only(),
             symbols: Arc::clone(&exchange.symbols),
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
@@ -287,7 +291,9 @@ async fn prepare(
     if config.trading && adapter.dead_mans_switch() == DeadMansSwitch::None {
         info!(%exchange, "no dead-man's switch: orders stay open if this process dies");
     }
-    Ok(Prepared { config: config.clone(), adapter, connector, symbols: Arc::new(symbols) })
+    let limits = adapter.order_limits(&response);
+    let symbols = Arc::new(symbols);
+    Ok(Prepared { config: config.clone(), adapter, connector, symbols, limits })
 }
 
 /// Starts the tasks of one exchange.

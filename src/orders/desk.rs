@@ -16,19 +16,37 @@ use tracing::{debug, info, warn};
 
 use super::book::{Book, Change, Effects, Moment, Patience, Work};
 use super::gate::{Gate, Permit};
-use super::lane::{Command, Lane, LaneRefusal, LaneState};
+use super::lane::{Command, Lane, LaneRefusal, LaneState, Popped};
+use super::limiter::Limiter;
 use super::report::order_report;
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
-use crate::exchange::{OrderEvent, OrderNews, SymbolTable, TradingRestriction};
+use crate::exchange::{OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction};
 use crate::report::{LeftoverOrder, OrderReport, Phase};
 use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
-    ClientOrderId, ExchangeName, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, TimeInForce,
+    ClientOrderId, ExchangeName, Instrument, InvalidOrder, NewOrder, OnShutdown, Order, OrderKind,
+    OrderStatus, TimeInForce, Timestamp,
 };
 
 /// How often the desk looks for answers that did not come, while it waits for some.
 const SWEEP: Duration = Duration::from_millis(50);
+
+/// How long new orders wait after "too many requests" when the exchange names no time.
+const UNNAMED_PAUSE: Duration = Duration::from_secs(2);
+/// The longest that new orders wait, whatever the exchange says; bans last up to three days.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// What the connection may write now.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once; a box would allocate for each")]
+pub(crate) enum Next {
+    /// This command, about this order.
+    Write(Command, Order),
+    /// Nothing until then, for the sake of the exchange's limits.
+    WaitUntil(Instant),
+    /// Nothing waits.
+    Nothing,
+}
 
 /// What a desk is made of.
 pub(crate) struct DeskSettings {
@@ -38,6 +56,12 @@ pub(crate) struct DeskSettings {
     pub(crate) patience: Patience,
     /// New orders that may wait for the connection.
     pub(crate) queue: usize,
+    /// The exchange's limits on orders, if they are kept, and how much of them new orders leave to
+    /// cancels.
+    pub(crate) limits: Option<OrderLimits>,
+    pub(crate) reserve_percent: u32,
+    /// Why the exchange takes no reduce-only orders, if it takes none.
+    pub(crate) no_reduce_only: Option<&'static str>,
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) journal: Arc<Journal>,
@@ -86,7 +110,8 @@ impl Desk {
             ended: false,
             connected_before_close: None,
         };
-        let lane = Lane::new(settings.queue);
+        let limits = settings.limits.clone().unwrap_or_default();
+        let lane = Lane::new(settings.queue, Limiter::new(limits, settings.reserve_percent));
         Self { settings, state: Mutex::new(state), gate: Gate::new(), lane, changed: Notify::new() }
     }
 
@@ -118,6 +143,10 @@ impl Desk {
         let instrument = request.instrument;
         let spec = self.settings.symbols.spec(instrument);
         spec.ok_or(OrderError::UnknownInstrument { instrument })?.check(&request)?;
+        let reduce_only = request.reduce_only;
+        if let Some(why) = self.settings.no_reduce_only.filter(|_| reduce_only) {
+            return Err(InvalidOrder::ReduceOnlyUnsupported { instrument, why }.into());
+        }
         if let Some(unread) = self.settings.journal.overfull() {
             let what = format!("{unread} order updates are not read yet");
             return Err(OrderError::Busy { what });
@@ -134,18 +163,18 @@ impl Desk {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         state.check_restriction(exchange, &request)?;
-        self.lane.reserve().map_err(|refusal| state.refused(exchange, refusal))?;
+        self.lane.reserve(reduce_only).map_err(|refusal| state.refused(exchange, refusal))?;
         let change = state.book.insert(id, request, self.now());
         let desk = Arc::downgrade(self);
         let stored = Box::new(move |stored| {
             if let Some(desk) = desk.upgrade() {
-                desk.intent_stored(id, permit, stored);
+                desk.intent_stored(id, permit, stored, instrument, reduce_only);
             }
         });
         // The answer comes from the database's own thread and waits there for this lock.
         if let Err(refused) = self.settings.writer.intend(Box::new(change.order.clone()), stored) {
             state.book.withdraw(id);
-            self.lane.give_up();
+            self.lane.give_up(reduce_only);
             return Err(not_stored(&refused));
         }
         state.waiters.entry(id).or_default().placed = Some(sender);
@@ -154,17 +183,33 @@ impl Desk {
     }
 
     /// The intent of a new order is in the database, or will never be: only then may it be written.
-    fn intent_stored(&self, id: ClientOrderId, permit: Permit, stored: Result<(), WriteFailed>) {
+    fn intent_stored(
+        &self,
+        id: ClientOrderId,
+        permit: Permit,
+        stored: Result<(), WriteFailed>,
+        instrument: Instrument,
+        reduce_only: bool,
+    ) {
+        let state = self.state();
+        // One that was cancelled meanwhile needs neither its place nor a share of the rate limit.
+        let is_wanted =
+            state.book.get(id).is_some_and(|order| order.status == OrderStatus::Pending);
         let refused = match stored {
-            Ok(()) => match self.lane.submit(id, permit) {
+            Ok(()) if is_wanted => match self.lane.submit(id, instrument, reduce_only, permit) {
                 Ok(()) => return,
-                Err(refusal) => self.state().refused(self.exchange(), refusal).to_string(),
+                Err(refusal) => state.refused(self.exchange(), refusal).to_string(),
             },
+            Ok(()) => {
+                self.lane.give_up(reduce_only);
+                return;
+            }
             Err(failure) => {
-                self.lane.give_up();
+                self.lane.give_up(reduce_only);
                 failure.to_string()
             }
         };
+        drop(state);
         self.not_sent(id, &refused);
     }
 
@@ -200,6 +245,35 @@ impl Desk {
         Ok(receiver)
     }
 
+    /// Asks for the cancel of every unfinished order, or of those of one instrument. Each receiver
+    /// gets its order when it has ended.
+    pub(crate) fn cancel_where(
+        &self,
+        instrument: Option<Instrument>,
+    ) -> Result<Vec<(ClientOrderId, oneshot::Receiver<Order>)>, OrderError> {
+        let mut state = self.state();
+        let is_meant =
+            |order: &&Order| instrument.is_none_or(|wanted| wanted == order.instrument());
+        let ids: Vec<_> =
+            state.book.unfinished().filter(is_meant).map(|order| order.client_id).collect();
+        if let Some(&id) = ids.first().filter(|_| state.ended) {
+            return Err(OrderError::Abandoned { id });
+        }
+        let now = self.now();
+        let mut answers = Vec::with_capacity(ids.len());
+        let mut all = Effects::default();
+        for id in ids {
+            let (sender, receiver) = oneshot::channel();
+            state.waiters.entry(id).or_default().ended.push(sender);
+            answers.push((id, receiver));
+            let effects = state.book.want_cancel(id, now);
+            all.changes.extend(effects.changes);
+            all.work.extend(effects.work);
+        }
+        self.carry_out(&mut state, all);
+        Ok(answers)
+    }
+
     pub(crate) fn get(&self, id: ClientOrderId) -> Option<Order> {
         self.state().book.get(id).cloned()
     }
@@ -216,10 +290,15 @@ impl Desk {
 
     // ---- for the connection ---------------------------------------------------------------
 
-    /// The next command, with the order to write. A new order is taken as written from here on.
-    pub(crate) fn next_command(&self) -> Option<(Command, Order)> {
-        while let Some(command) = self.lane.pop() {
-            let now = self.now();
+    /// The next command that the exchange's limits have room for, with the order to write. A new
+    /// order is taken as written from here on.
+    pub(crate) fn next_command(&self) -> Next {
+        loop {
+            let (command, now) = match self.lane.pop(|| self.now()) {
+                Popped::Command(command, now) => (command, now),
+                Popped::WaitUntil(at) => return Next::WaitUntil(at),
+                Popped::Nothing => return Next::Nothing,
+            };
             let mut state = self.state();
             let order = match &command {
                 Command::Submit(id, _) if self.gate.is_closed() => {
@@ -239,10 +318,9 @@ impl Desk {
                     // From now on the sweeper watches for the answer.
                     self.changed.notify_waiters();
                 }
-                return Some((command, order));
+                return Next::Write(command, order);
             }
         }
-        None
     }
 
     /// Ends when [`next_command`](Self::next_command) may have something. Cancel safe.
@@ -269,6 +347,24 @@ impl Desk {
             info!(exchange = %self.exchange(), ?restriction, "trading restriction");
             state.restriction = restriction;
         }
+    }
+
+    /// The exchange told which limits hold for this account.
+    pub(crate) fn set_limits(&self, limits: OrderLimits) {
+        if self.settings.limits.is_some() {
+            self.lane.set_limits(limits);
+        }
+    }
+
+    /// The exchange said that there were too many requests: new orders wait, until the time that it
+    /// names if it does.
+    pub(crate) fn rate_limited(&self, until: Option<Timestamp>) {
+        let now = self.now();
+        let named = until.and_then(|until| Duration::try_from(until.duration_since(now.wall)).ok());
+        let wait = named.unwrap_or(UNNAMED_PAUSE).min(LONGEST_PAUSE);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        warn!(exchange = %self.exchange(), wait_ms, "too many requests: new orders wait");
+        self.lane.pause_new(now.monotonic + wait);
     }
 
     /// A new trading session has a socket; its list of open orders will follow.
@@ -353,12 +449,20 @@ impl Desk {
     fn carry_out(&self, state: &mut State, effects: Effects) {
         for work in &effects.work {
             match work {
-                Work::Cancel(id) => self.lane.cancel(*id),
-                Work::Query(id) => self.lane.query(*id),
-                Work::Fills(id) => self.lane.fills(*id),
+                Work::Cancel(id) | Work::Query(id) | Work::Fills(id) => {
+                    let Some(order) = state.book.get(*id) else { continue };
+                    match work {
+                        Work::Cancel(_) => self.lane.cancel(order),
+                        Work::Query(_) => self.lane.query(order),
+                        Work::Fills(_) => self.lane.fills(order),
+                    }
+                }
             }
         }
         for change in &effects.changes {
+            if change.order.status == OrderStatus::NotSent {
+                self.lane.withdraw(change.order.client_id);
+            }
             log_change(self.exchange(), &change.order);
             state.tell_waiters(&change.order);
             self.store(change);

@@ -1,14 +1,23 @@
-//! The lane from the desk to the trading connection: bounded, with cancels and questions ahead of
-//! new orders, and questions for fills, which have time, in turn with these. Commands are never
-//! kept over a reconnect.
+//! The lane from the desk to the trading connection: bounded, prioritised, and paced by the
+//! exchange's limits. Commands are never kept over a reconnect.
+//!
+//! Cancels and questions go first, then orders that only reduce a position, then all others. What
+//! finds no room in the exchange's limits stays here until it does, and holds up nothing that is
+//! more urgent: new orders leave a share of the limits to the others. Questions for fills, which have
+//! time, take turns with new orders.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Permit;
-use crate::types::ClientOrderId;
+use super::book::Moment;
+use super::limiter::{Kind, Limiter};
+use crate::exchange::OrderLimits;
+use crate::types::{ClientOrderId, Instrument, Order, Timestamp};
 
 /// What the trading connection is asked to write.
 pub(crate) enum Command {
@@ -20,6 +29,16 @@ pub(crate) enum Command {
     Query(ClientOrderId),
     /// The question for an order's single fills.
     Fills(ClientOrderId),
+}
+
+/// What the lane has for the connection now.
+pub(crate) enum Popped {
+    /// Write this; it was taken at this time.
+    Command(Command, Moment),
+    /// Something waits for the exchange's limits until then.
+    WaitUntil(Instant),
+    /// Nothing waits.
+    Nothing,
 }
 
 /// How far the connection is.
@@ -41,15 +60,50 @@ pub(crate) struct Lane {
 
 struct Queues {
     state: LaneState,
-    urgent: VecDeque<Command>,
+    urgent: VecDeque<Urgent>,
     cancels: HashSet<ClientOrderId>,
     queries: HashSet<ClientOrderId>,
-    fills: VecDeque<ClientOrderId>,
-    /// Whether the next turn of the two is a question for fills.
+    /// New orders that only reduce a position.
+    reducing: VecDeque<New>,
+    /// All other new orders.
+    new: VecDeque<New>,
+    fills: VecDeque<(ClientOrderId, Instrument)>,
+    /// Whether the last turn of the two was a question for fills.
     fills_turn: bool,
-    new: VecDeque<(ClientOrderId, Permit)>,
     /// New orders whose intent is being stored: each has a place kept for it.
-    expected: usize,
+    expected: Expected,
+    limiter: Limiter,
+}
+
+#[derive(Default)]
+struct Expected {
+    reducing: usize,
+    new: usize,
+}
+
+impl Expected {
+    fn of(&mut self, reduce_only: bool) -> &mut usize {
+        if reduce_only { &mut self.reducing } else { &mut self.new }
+    }
+
+    fn less(&mut self, reduce_only: bool) {
+        let expected = self.of(reduce_only);
+        *expected = expected.saturating_sub(1);
+    }
+}
+
+struct New {
+    id: ClientOrderId,
+    instrument: Instrument,
+    permit: Permit,
+}
+
+/// A cancel or a question.
+struct Urgent {
+    is_cancel: bool,
+    id: ClientOrderId,
+    instrument: Instrument,
+    created: Timestamp,
 }
 
 /// Why a new order cannot join.
@@ -60,16 +114,18 @@ pub(crate) enum LaneRefusal {
 }
 
 impl Lane {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, limiter: Limiter) -> Self {
         let queues = Queues {
             state: LaneState::Down,
             urgent: VecDeque::new(),
             cancels: HashSet::new(),
             queries: HashSet::new(),
+            reducing: VecDeque::new(),
+            new: VecDeque::new(),
             fills: VecDeque::new(),
             fills_turn: false,
-            new: VecDeque::new(),
-            expected: 0,
+            expected: Expected::default(),
+            limiter,
         };
         Self { queues: Mutex::new(queues), waiting: Notify::new(), capacity }
     }
@@ -83,7 +139,8 @@ impl Lane {
     }
 
     /// Sets how far the connection is. `Down` empties the lane and hands back the new orders in
-    /// it, which were not written; cancels and questions are asked again after the reconnect.
+    /// it, which were not written; cancels and questions are asked again after the reconnect. What
+    /// has been counted against the exchange's limits stays counted.
     pub(crate) fn set_state(&self, state: LaneState) -> Vec<ClientOrderId> {
         let mut queues = self.queues();
         queues.state = state;
@@ -94,32 +151,37 @@ impl Lane {
         queues.cancels.clear();
         queues.queries.clear();
         queues.fills.clear();
-        queues.new.drain(..).map(|(id, _permit)| id).collect()
+        queues.take_new()
     }
 
     /// Keeps a place for a new order that will [`submit`](Self::submit) or
     /// [`give_up`](Self::give_up).
-    pub(crate) fn reserve(&self) -> Result<(), LaneRefusal> {
+    pub(crate) fn reserve(&self, reduce_only: bool) -> Result<(), LaneRefusal> {
         let mut queues = self.queues();
-        queues.accepts(self.capacity)?;
-        queues.expected += 1;
+        queues.accepts(reduce_only, self.capacity)?;
+        *queues.expected.of(reduce_only) += 1;
         Ok(())
     }
 
     /// The new order will not come after all.
-    pub(crate) fn give_up(&self) {
-        let mut queues = self.queues();
-        queues.expected = queues.expected.saturating_sub(1);
+    pub(crate) fn give_up(&self, reduce_only: bool) {
+        self.queues().expected.less(reduce_only);
     }
 
     /// Queues a new order in the place that was kept for it.
-    pub(crate) fn submit(&self, id: ClientOrderId, permit: Permit) -> Result<(), LaneRefusal> {
+    pub(crate) fn submit(
+        &self,
+        id: ClientOrderId,
+        instrument: Instrument,
+        reduce_only: bool,
+        permit: Permit,
+    ) -> Result<(), LaneRefusal> {
         let mut queues = self.queues();
-        queues.expected = queues.expected.saturating_sub(1);
+        queues.expected.less(reduce_only);
         if queues.state != LaneState::Open {
             return Err(LaneRefusal::NotOpen(queues.state));
         }
-        queues.new.push_back((id, permit));
+        queues.of(reduce_only).push_back(New { id, instrument, permit });
         drop(queues);
         self.waiting.notify_one();
         Ok(())
@@ -127,58 +189,95 @@ impl Lane {
 
     /// Queues a cancel, once for each order. Without a connection it is not kept: the desk
     /// remembers that the cancel is wanted.
-    pub(crate) fn cancel(&self, id: ClientOrderId) {
-        let mut queues = self.queues();
-        if queues.state != LaneState::Down && queues.cancels.insert(id) {
-            queues.urgent.push_back(Command::Cancel(id));
-            drop(queues);
-            self.waiting.notify_one();
-        }
+    pub(crate) fn cancel(&self, order: &Order) {
+        self.urgent(order, true);
     }
 
     /// Queues a question, once for each order; without a connection it is not kept.
-    pub(crate) fn query(&self, id: ClientOrderId) {
+    pub(crate) fn query(&self, order: &Order) {
+        self.urgent(order, false);
+    }
+
+    fn urgent(&self, order: &Order, is_cancel: bool) {
+        let (id, instrument, created) = (order.client_id, order.instrument(), order.created);
         let mut queues = self.queues();
-        if queues.state != LaneState::Down && queues.queries.insert(id) {
-            queues.urgent.push_back(Command::Query(id));
+        if queues.state == LaneState::Down {
+            return;
+        }
+        let known = if is_cancel { &mut queues.cancels } else { &mut queues.queries };
+        if known.insert(id) {
+            queues.urgent.push_back(Urgent { is_cancel, id, instrument, created });
             drop(queues);
             self.waiting.notify_one();
         }
     }
 
     /// Queues a question for fills, once for each order; without a connection it is not kept.
-    pub(crate) fn fills(&self, id: ClientOrderId) {
+    pub(crate) fn fills(&self, order: &Order) {
+        let wanted = (order.client_id, order.instrument());
         let mut queues = self.queues();
-        if queues.state != LaneState::Down && !queues.fills.contains(&id) {
-            queues.fills.push_back(id);
+        if queues.state != LaneState::Down && !queues.fills.contains(&wanted) {
+            queues.fills.push_back(wanted);
             drop(queues);
             self.waiting.notify_one();
         }
     }
 
-    /// Takes all new orders that are still waiting, which will then not be written.
-    pub(crate) fn take_new(&self) -> Vec<ClientOrderId> {
-        self.queues().new.drain(..).map(|(id, _permit)| id).collect()
+    /// Takes a new order out, which will not be written: it keeps no place and no permit.
+    pub(crate) fn withdraw(&self, id: ClientOrderId) {
+        let mut queues = self.queues();
+        let Queues { reducing, new, .. } = &mut *queues;
+        for queue in [reducing, new] {
+            if let Some(at) = queue.iter().position(|waiting| waiting.id == id) {
+                queue.remove(at);
+            }
+        }
     }
 
-    /// The next command, cancels and questions first.
-    pub(crate) fn pop(&self) -> Option<Command> {
+    /// Takes all new orders that are still waiting, which will then not be written.
+    pub(crate) fn take_new(&self) -> Vec<ClientOrderId> {
+        self.queues().take_new()
+    }
+
+    /// The exchange told which limits hold for this account.
+    pub(crate) fn set_limits(&self, limits: OrderLimits) {
+        self.queues().limiter.replace(limits);
+    }
+
+    /// New orders wait until then.
+    pub(crate) fn pause_new(&self, until: Instant) {
+        self.queues().limiter.pause(until);
+    }
+
+    /// The next command that the exchange's limits have room for, the most urgent first. The time
+    /// is asked for only if something waits.
+    pub(crate) fn pop(&self, now: impl FnOnce() -> Moment) -> Popped {
         let mut queues = self.queues();
-        if let Some(command) = queues.urgent.pop_front() {
-            match &command {
-                Command::Cancel(id) => queues.cancels.remove(id),
-                Command::Query(id) => queues.queries.remove(id),
-                Command::Fills(_) | Command::Submit(..) => false,
+        if queues.are_empty() {
+            return Popped::Nothing;
+        }
+        let now = now();
+        let mut wait = None;
+        if let Some(command) = queues.pop_urgent(now, &mut wait) {
+            return Popped::Command(command, now);
+        }
+        if let Some(New { id, permit, .. }) = queues.pop_new(true, now, &mut wait) {
+            return Popped::Command(Command::Submit(id, permit), now);
+        }
+        let fills_first = !queues.fills_turn || queues.new.is_empty();
+        for fills_turn in [fills_first, !fills_first] {
+            let command = if fills_turn {
+                queues.pop_fills(now, &mut wait).map(Command::Fills)
+            } else {
+                let next = queues.pop_new(false, now, &mut wait);
+                next.map(|New { id, permit, .. }| Command::Submit(id, permit))
             };
-            return Some(command);
+            if let Some(command) = command {
+                queues.fills_turn = fills_turn;
+                return Popped::Command(command, now);
+            }
         }
-        queues.fills_turn = !queues.fills_turn || queues.new.is_empty();
-        if queues.fills_turn
-            && let Some(id) = queues.fills.pop_front()
-        {
-            return Some(Command::Fills(id));
-        }
-        queues.new.pop_front().map(|(id, permit)| Command::Submit(id, permit))
+        wait.map_or(Popped::Nothing, Popped::WaitUntil)
     }
 
     /// Ends when commands may be waiting. Cancel safe.
@@ -188,75 +287,327 @@ impl Lane {
 }
 
 impl Queues {
-    fn accepts(&self, capacity: usize) -> Result<(), LaneRefusal> {
+    fn of(&mut self, reduce_only: bool) -> &mut VecDeque<New> {
+        if reduce_only { &mut self.reducing } else { &mut self.new }
+    }
+
+    fn are_empty(&self) -> bool {
+        self.urgent.is_empty()
+            && self.reducing.is_empty()
+            && self.new.is_empty()
+            && self.fills.is_empty()
+    }
+
+    fn take_new(&mut self) -> Vec<ClientOrderId> {
+        self.reducing.drain(..).chain(self.new.drain(..)).map(|waiting| waiting.id).collect()
+    }
+
+    /// Each kind of new order has the whole capacity, so that a full queue of others keeps none
+    /// out that reduces a position.
+    fn accepts(&mut self, reduce_only: bool, capacity: usize) -> Result<(), LaneRefusal> {
         if self.state != LaneState::Open {
             return Err(LaneRefusal::NotOpen(self.state));
         }
-        if self.new.len() + self.expected >= capacity {
+        if self.of(reduce_only).len() + *self.expected.of(reduce_only) >= capacity {
             return Err(LaneRefusal::Full { capacity });
         }
         Ok(())
     }
+
+    /// The first cancel or question. If one of the two has to wait for a limit of its own, the first
+    /// of the other kind passes it.
+    fn pop_urgent(&mut self, now: Moment, wait: &mut Option<Instant>) -> Option<Command> {
+        let first = self.urgent.front()?.is_cancel;
+        for (wanted, at) in [(first, Some(0)), (!first, None)] {
+            let at = at.or_else(|| self.urgent.iter().position(|next| next.is_cancel == wanted));
+            let Some((at, next)) = at.and_then(|at| Some((at, self.urgent.get(at)?))) else {
+                continue;
+            };
+            let age = Duration::try_from(now.wall.duration_since(next.created));
+            let kind = if next.is_cancel {
+                Kind::Cancel { age: age.unwrap_or_default() }
+            } else {
+                Kind::Query
+            };
+            match self.limiter.admit(kind, next.instrument, now.monotonic) {
+                Ok(()) => {
+                    let Urgent { is_cancel, id, .. } = self.urgent.remove(at)?;
+                    if is_cancel {
+                        self.cancels.remove(&id);
+                        return Some(Command::Cancel(id));
+                    }
+                    self.queries.remove(&id);
+                    return Some(Command::Query(id));
+                }
+                Err(ready) => earlier(wait, ready),
+            }
+        }
+        None
+    }
+
+    fn pop_fills(&mut self, now: Moment, wait: &mut Option<Instant>) -> Option<ClientOrderId> {
+        let (_, instrument) = *self.fills.front()?;
+        match self.limiter.admit(Kind::Fills, instrument, now.monotonic) {
+            Ok(()) => self.fills.pop_front().map(|(id, _)| id),
+            Err(ready) => {
+                earlier(wait, ready);
+                None
+            }
+        }
+    }
+
+    /// The first new order of a kind. Where the exchange counts each instrument by itself, an order
+    /// that has to wait lets those of other instruments pass.
+    fn pop_new(
+        &mut self,
+        reduce_only: bool,
+        now: Moment,
+        wait: &mut Option<Instant>,
+    ) -> Option<New> {
+        let kind = if reduce_only { Kind::Reducing } else { Kind::New };
+        let queue = if reduce_only { &mut self.reducing } else { &mut self.new };
+        let mut refused: Vec<Instrument> = Vec::new();
+        let mut found = None;
+        for (at, next) in queue.iter().enumerate() {
+            if refused.contains(&next.instrument) {
+                continue;
+            }
+            match self.limiter.admit(kind, next.instrument, now.monotonic) {
+                Ok(()) => {
+                    found = Some(at);
+                    break;
+                }
+                Err(ready) => earlier(wait, ready),
+            }
+            if !self.limiter.tells_instruments_apart() {
+                break;
+            }
+            refused.push(next.instrument);
+        }
+        queue.remove(found?)
+    }
+}
+
+/// Keeps the earlier of two times.
+fn earlier(kept: &mut Option<Instant>, other: Instant) {
+    *kept = Some(kept.map_or(other, |known| known.min(other)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{CancelWeight, LimitScope, OrderLimit, RateRule};
     use crate::orders::gate::Gate;
+    use crate::types::{NewOrder, OrderStatus, Quantity, Side};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn id(text: &str) -> ClientOrderId {
         text.parse().unwrap()
     }
 
+    fn instrument(name: &str) -> Instrument {
+        name.parse().unwrap()
+    }
+
+    fn now() -> Moment {
+        Moment { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() }
+    }
+
+    fn order(text: &str) -> Order {
+        let (price, quantity) = ("1".parse().unwrap(), "1".parse().unwrap());
+        let instrument = instrument("kraken:BTC-USD");
+        Order {
+            client_id: id(text),
+            exchange_id: None,
+            request: NewOrder::limit(instrument, Side::Buy, price, quantity),
+            status: OrderStatus::Open,
+            filled: Quantity::ZERO,
+            booked: Quantity::ZERO,
+            reason: None,
+            created: Timestamp::UNIX_EPOCH,
+            updated: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn limit(burst: u32, scope: LimitScope) -> OrderLimit {
+        OrderLimit {
+            name: "test",
+            rule: RateRule::Bucket { burst, refill: SECOND },
+            scope,
+            order: 1,
+            cancel: CancelWeight::Waits(1),
+            question: 0,
+            fills: 0,
+        }
+    }
+
+    /// An open lane with room for so many of each kind, and these limits.
+    struct Bench {
+        lane: Lane,
+        gate: Gate,
+        now: Moment,
+    }
+
+    impl Bench {
+        fn new(capacity: usize, limits: OrderLimits) -> Self {
+            let lane = Lane::new(capacity, Limiter::new(limits, 25));
+            lane.set_state(LaneState::Open);
+            Self { lane, gate: Gate::new(), now: now() }
+        }
+
+        fn submit(&self, text: &str) -> Result<(), LaneRefusal> {
+            self.submit_at("kraken:BTC-USD", text, false)
+        }
+
+        fn submit_at(&self, at: &str, text: &str, reducing: bool) -> Result<(), LaneRefusal> {
+            self.lane.reserve(reducing)?;
+            let permit = self.gate.enter().unwrap();
+            self.lane.submit(id(text), instrument(at), reducing, permit)
+        }
+
+        /// What would be written now.
+        fn written(&self) -> String {
+            let mut written = Vec::new();
+            while let Popped::Command(command, _) = self.lane.pop(|| self.now) {
+                written.push(match command {
+                    Command::Submit(id, _) => format!("new {id}"),
+                    Command::Cancel(id) => format!("cancel {id}"),
+                    Command::Query(id) => format!("ask {id}"),
+                    Command::Fills(id) => format!("fills {id}"),
+                });
+            }
+            written.join(", ")
+        }
+
+        fn waits(&self) -> Option<Duration> {
+            match self.lane.pop(|| self.now) {
+                Popped::WaitUntil(at) => Some(at - self.now.monotonic),
+                Popped::Nothing => None,
+                Popped::Command(..) => panic!("nothing waits"),
+            }
+        }
+    }
+
     #[test]
     fn cancels_overtake_new_orders_and_are_queued_once() {
-        let lane = Lane::new(8);
-        lane.set_state(LaneState::Open);
-        let gate = Gate::new();
-        lane.submit(id("new"), gate.enter().unwrap()).unwrap();
-        lane.cancel(id("old"));
-        lane.cancel(id("old"));
-        assert!(matches!(lane.pop(), Some(Command::Cancel(found)) if found == id("old")));
-        assert!(matches!(lane.pop(), Some(Command::Submit(found, _)) if found == id("new")));
-        assert!(lane.pop().is_none());
+        let bench = Bench::new(8, Vec::new());
+        bench.submit("new").unwrap();
+        bench.submit_at("kraken:BTC-USD", "less", true).unwrap();
+        bench.lane.cancel(&order("old"));
+        bench.lane.query(&order("old"));
+        bench.lane.cancel(&order("old"));
+        assert_eq!(bench.written(), "cancel old, ask old, new less, new new");
+        assert_eq!(bench.waits(), None);
     }
 
     #[test]
     fn questions_for_fills_yield_to_cancels_and_take_turns_with_new_orders() {
-        let lane = Lane::new(8);
-        lane.set_state(LaneState::Open);
-        let gate = Gate::new();
-        for name in ["f1", "f2", "f1"] {
-            lane.fills(id(name));
+        let bench = Bench::new(8, Vec::new());
+        for text in ["f1", "f2", "f1"] {
+            bench.lane.fills(&order(text));
         }
-        for name in ["n1", "n2", "n3"] {
-            lane.submit(id(name), gate.enter().unwrap()).unwrap();
+        for text in ["n1", "n2", "n3"] {
+            bench.submit(text).unwrap();
         }
-        lane.cancel(id("old"));
-        let order: Vec<_> = std::iter::from_fn(|| lane.pop())
-            .map(|command| match command {
-                Command::Submit(id, _)
-                | Command::Cancel(id)
-                | Command::Query(id)
-                | Command::Fills(id) => id.to_string(),
-            })
-            .collect();
-        assert_eq!(order, ["old", "f1", "n1", "f2", "n2", "n3"]);
+        bench.lane.cancel(&order("old"));
+        assert_eq!(bench.written(), "cancel old, fills f1, new n1, fills f2, new n2, new n3");
+    }
+
+    #[test]
+    fn whichever_of_fills_and_new_orders_waits_for_its_limit_lets_the_other_pass() {
+        let fills = OrderLimit {
+            order: 0,
+            cancel: CancelWeight::Waits(0),
+            fills: 1,
+            ..limit(1, LimitScope::Account)
+        };
+        let bench = Bench::new(8, vec![fills, limit(3, LimitScope::Account)]);
+        for text in ["f1", "f2"] {
+            bench.lane.fills(&order(text));
+        }
+        for text in ["n1", "n2", "n3"] {
+            bench.submit(text).unwrap();
+        }
+        assert_eq!(bench.written(), "fills f1, new n1, new n2");
+        assert_eq!(bench.waits(), Some(SECOND));
+    }
+
+    #[test]
+    fn a_place_is_kept_while_the_intent_is_stored_and_given_back() {
+        let bench = Bench::new(1, Vec::new());
+        bench.lane.reserve(false).unwrap();
+        assert_eq!(bench.lane.reserve(false), Err(LaneRefusal::Full { capacity: 1 }));
+        bench.lane.reserve(true).unwrap();
+        bench.lane.give_up(false);
+        bench.submit("a").unwrap();
+        assert_eq!(bench.lane.reserve(false), Err(LaneRefusal::Full { capacity: 1 }));
     }
 
     #[test]
     fn a_full_or_closed_lane_refuses_new_orders() {
-        let lane = Lane::new(1);
-        let gate = Gate::new();
-        assert_eq!(lane.reserve(), Err(LaneRefusal::NotOpen(LaneState::Down)));
-        lane.set_state(LaneState::Open);
-        lane.reserve().unwrap();
-        assert_eq!(lane.reserve(), Err(LaneRefusal::Full { capacity: 1 }));
-        lane.give_up();
-        lane.reserve().unwrap();
-        lane.submit(id("a"), gate.enter().unwrap()).unwrap();
-        assert_eq!(lane.reserve(), Err(LaneRefusal::Full { capacity: 1 }));
-        assert_eq!(lane.set_state(LaneState::Down), vec![id("a")]);
-        assert!(lane.pop().is_none());
+        let bench = Bench::new(1, Vec::new());
+        bench.lane.set_state(LaneState::Down);
+        assert_eq!(bench.submit("a"), Err(LaneRefusal::NotOpen(LaneState::Down)));
+        bench.lane.set_state(LaneState::Open);
+        bench.submit("a").unwrap();
+        assert_eq!(bench.submit("b"), Err(LaneRefusal::Full { capacity: 1 }));
+        bench.submit_at("kraken:BTC-USD", "c", true).unwrap();
+        assert_eq!(bench.lane.set_state(LaneState::Down), vec![id("c"), id("a")]);
+        assert_eq!(bench.written(), "");
+    }
+
+    #[test]
+    fn new_orders_wait_at_the_reserve_which_cancels_and_reducing_orders_may_use() {
+        let mut bench = Bench::new(8, vec![limit(4, LimitScope::Account)]);
+        for text in ["a", "b", "c", "d"] {
+            bench.submit(text).unwrap();
+        }
+        assert_eq!(bench.written(), "new a, new b, new c");
+        assert_eq!(bench.waits(), Some(SECOND));
+        bench.submit_at("kraken:BTC-USD", "less", true).unwrap();
+        bench.lane.cancel(&order("old"));
+        assert_eq!(bench.written(), "cancel old");
+        bench.now.monotonic += SECOND;
+        assert_eq!(bench.written(), "new less");
+        bench.now.monotonic += SECOND * 2;
+        assert_eq!(bench.written(), "new d");
+    }
+
+    #[test]
+    fn a_question_that_waits_for_its_own_limit_holds_up_no_cancel() {
+        let questions = OrderLimit {
+            order: 0,
+            cancel: CancelWeight::Waits(0),
+            question: 1,
+            ..limit(1, LimitScope::Account)
+        };
+        let bench = Bench::new(8, vec![questions]);
+        for text in ["a", "b"] {
+            bench.lane.query(&order(text));
+        }
+        bench.lane.cancel(&order("c"));
+        bench.submit("d").unwrap();
+        assert_eq!(bench.written(), "ask a, cancel c, new d");
+        assert_eq!(bench.waits(), Some(SECOND));
+    }
+
+    #[test]
+    fn an_order_that_waits_for_its_instrument_lets_another_instrument_pass() {
+        let bench = Bench::new(8, vec![limit(4, LimitScope::Instrument)]);
+        for text in ["a", "b", "c", "d", "e"] {
+            bench.submit(text).unwrap();
+        }
+        bench.submit_at("kraken:ETH-USD", "f", false).unwrap();
+        assert_eq!(bench.written(), "new a, new b, new c, new f");
+    }
+
+    #[test]
+    fn a_withdrawn_order_keeps_no_place_and_no_permit() {
+        let bench = Bench::new(1, Vec::new());
+        bench.submit("a").unwrap();
+        bench.lane.withdraw(id("a"));
+        bench.submit("b").unwrap();
+        assert_eq!(bench.written(), "new b");
     }
 }

@@ -9,10 +9,11 @@ mod handle;
 mod ids;
 mod journal;
 mod lane;
+mod limiter;
 mod report;
 
 pub(crate) use book::{Errands, Patience};
-pub(crate) use desk::{Desk, DeskSettings};
+pub(crate) use desk::{Desk, DeskSettings, Next};
 pub use error::OrderError;
 pub(crate) use gate::Permit;
 pub use handle::Orders;

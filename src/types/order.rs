@@ -88,19 +88,24 @@ pub struct NewOrder {
     /// What shutdown does with it.
     #[serde(default)]
     pub on_shutdown: OnShutdown,
+    /// Whether it may only make a position smaller, by the exchange's own word.
+    #[serde(default)]
+    pub reduce_only: bool,
 }
 
 impl NewOrder {
     /// A limit order, good till cancelled.
     pub fn limit(instrument: Instrument, side: Side, price: Price, quantity: Quantity) -> Self {
         let kind = OrderKind::Limit { price, time_in_force: TimeInForce::Gtc };
-        Self { instrument, side, kind, quantity, on_shutdown: OnShutdown::Cancel }
+        let on_shutdown = OnShutdown::Cancel;
+        Self { instrument, side, kind, quantity, on_shutdown, reduce_only: false }
     }
 
     /// A market order.
     pub fn market(instrument: Instrument, side: Side, quantity: Quantity) -> Self {
         let kind = OrderKind::Market;
-        Self { instrument, side, kind, quantity, on_shutdown: OnShutdown::Cancel }
+        let on_shutdown = OnShutdown::Cancel;
+        Self { instrument, side, kind, quantity, on_shutdown, reduce_only: false }
     }
 
     /// The same with another time in force; a market order has none and stays as it is.
@@ -124,6 +129,15 @@ impl NewOrder {
     /// The same, left open at shutdown and named in the report as kept.
     pub fn keep_on_shutdown(mut self) -> Self {
         self.on_shutdown = OnShutdown::Keep;
+        self
+    }
+
+    /// The same, as an order that the exchange lets make a position only smaller, never larger or
+    /// the other way round. It goes ahead of other new orders and may use the part of the rate limit
+    /// that is kept for cancels. Deribit has such orders; elsewhere it is refused as
+    /// [`ReduceOnlyUnsupported`](super::InvalidOrder::ReduceOnlyUnsupported).
+    pub fn reduce_only(mut self) -> Self {
+        self.reduce_only = true;
         self
     }
 }

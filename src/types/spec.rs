@@ -110,6 +110,14 @@ pub enum InvalidOrder {
         /// Which instrument.
         instrument: Instrument,
     },
+    /// The exchange cannot promise that the order only reduces a position.
+    #[error("{instrument} takes no reduce-only orders: {why}")]
+    ReduceOnlyUnsupported {
+        /// Which instrument.
+        instrument: Instrument,
+        /// What the exchange lacks.
+        why: &'static str,
+    },
 }
 
 impl InstrumentSpec {

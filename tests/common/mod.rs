@@ -64,6 +64,9 @@ impl Bench {
         config.connection.backoff_max = Duration::from_millis(200);
         let venues = mock.venues();
         config.exchanges = venues.iter().map(|venue| exchange(venue, &config)).collect();
+        for exchange in &mut config.exchanges {
+            exchange.rate_limits = venue.limits == Limits::Real;
+        }
         Self { mock, config, state }
     }
 

@@ -93,8 +93,8 @@ pub(super) struct Live<'a> {
     hurried: bool,
     /// Since when, during a shutdown, commands wait for any answer at all.
     unanswered: Option<Instant>,
-    /// Commands wait for the pacer.
-    paced: bool,
+    /// Until when what waits has to wait, for the sake of the exchange's limits.
+    paced: Option<Instant>,
     unreadable: LogLimit,
     errors: LogLimit,
 }
@@ -116,7 +116,7 @@ impl<'a> Live<'a> {
             half,
             out: Outbox::default(),
             liveness: Liveness::new(liveness, now),
-            pacer: Pacer::new(rules.message_rate),
+            pacer: Pacer::new(rules.message_rate.map(Into::into), now),
             probe: rules.probe,
             backlog: VecDeque::new(),
             requests: FuturesUnordered::new(),
@@ -135,7 +135,7 @@ impl<'a> Live<'a> {
             closing: None,
             hurried: false,
             unanswered: None,
-            paced: false,
+            paced: None,
             unreadable: LogLimit::default(),
             errors: LogLimit::default(),
         }
@@ -363,6 +363,16 @@ impl<'a> Live<'a> {
             SessionEvent::Restricted(restriction) => {
                 if let Role::Trading { desk } = &driver.role {
                     desk.restrict(restriction);
+                }
+            }
+            SessionEvent::LimitsTold(limits) => {
+                if let Role::Trading { desk } = &driver.role {
+                    desk.set_limits(limits);
+                }
+            }
+            SessionEvent::RateLimited { until } => {
+                if let Role::Trading { desk } = &driver.role {
+                    desk.rate_limited(until);
                 }
             }
             SessionEvent::UpdatesLost { reason } => {

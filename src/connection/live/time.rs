@@ -47,8 +47,8 @@ impl Live<'_> {
             next = next.min(since + self.driver.answer_limit);
         }
         // While the system takes nothing, its own wake-up comes first.
-        if (self.paced || !self.backlog.is_empty()) && !self.socket.is_unflushed() {
-            next = next.min(self.pacer.ready_at(Instant::now()));
+        if let Some(at) = self.paced.filter(|_| !self.socket.is_unflushed()) {
+            next = next.min(at);
         }
         next
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{CLOSE_NORMAL, Half, Live, broken};
 use crate::connection::driver::Role;
 use crate::connection::ending::Ending;
-use crate::orders::Command;
+use crate::orders::{Command, Next};
 use crate::report::Stage;
 use crate::types::Order;
 
@@ -32,7 +32,12 @@ impl Live<'_> {
             return if self.ready_since.is_some() { self.expect_answer() } else { Ok(()) };
         }
         let now = Instant::now();
-        while self.pacer.ready_at(now) <= now {
+        self.paced = None;
+        while !self.backlog.is_empty() {
+            self.paced = self.pacer.wait(now);
+            if self.paced.is_some() {
+                break;
+            }
             let Some(text) = self.backlog.pop_front() else { break };
             self.pacer.count(now);
             self.socket.write(text).map_err(|error| broken(&error))?;
@@ -42,7 +47,6 @@ impl Live<'_> {
                 self.ready_since.is_some() && !self.close_asked && self.backlog.is_empty();
             let written = self.socket.written();
             let more = takes_commands && self.write_commands(now)?;
-            self.paced = takes_commands && self.pacer.ready_at(now) > now;
             if self.socket.written() > written {
                 self.expect_answer()?;
             }
@@ -86,13 +90,21 @@ impl Live<'_> {
         let mut cancelled = false;
         let mut more = true;
         for _ in 0..BATCH {
-            if self.pacer.ready_at(now) > now {
-                more = false;
-                break;
-            }
-            let Some((command, order)) = desk.next_command() else {
-                more = false;
-                break;
+            let next = match self.pacer.wait(now) {
+                Some(at) => Next::WaitUntil(at),
+                None => desk.next_command(),
+            };
+            let (command, order) = match next {
+                Next::Write(command, order) => (command, order),
+                Next::WaitUntil(at) => {
+                    self.paced = Some(at);
+                    more = false;
+                    break;
+                }
+                Next::Nothing => {
+                    more = false;
+                    break;
+                }
             };
             let wall = self.driver.clock.now();
             match command {

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 
 use super::messages::Field;
+use crate::types::Timestamp;
 
 /// What is wrong, as Binance tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) struct ApiError {
     pub(super) reason: String,
     /// The status of the answer, like HTTP's; zero where there is none.
     pub(super) status: i64,
+    /// Until when the exchange takes no more requests, where it says so.
+    pub(super) retry_after: Option<Timestamp>,
 }
 
 impl ApiError {
@@ -32,17 +35,29 @@ impl ApiError {
             code: Field<'a>,
             #[serde(borrow)]
             msg: Field<'a>,
+            #[serde(borrow)]
+            data: Field<'a>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Data<'a> {
+            #[serde(borrow)]
+            retry_after: Field<'a>,
         }
         let nested: Nested<'_> = error
             .token()
             .and_then(|token| serde_json::from_str(token).ok())
-            .unwrap_or(Nested { code, msg });
+            .unwrap_or(Nested { code, msg, data: Field::default() });
         let status = status.optional_integer().unwrap_or_default();
         let reason = match nested.msg.optional_text("msg") {
             Some(text) => text.chars().take(500).collect(),
             None => format!("status {status} without a reason"),
         };
-        Self { code: nested.code.optional_integer(), reason, status }
+        let data = nested.data.token().and_then(|token| serde_json::from_str(token).ok());
+        let data: Data<'_> = data.unwrap_or_default();
+        let retry_after = data.retry_after.optional_integer();
+        let retry_after = retry_after.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self { code: nested.code.optional_integer(), reason, status, retry_after }
     }
 
     /// Whether trying again with the same configuration is pointless: a key, a signature, a
@@ -57,6 +72,11 @@ impl ApiError {
     pub(super) fn outcome_unknown(&self) -> bool {
         let duplicate = self.code == Some(-2010) && self.reason.starts_with("Duplicate order");
         duplicate || self.status >= 500 || matches!(self.code, Some(-1000 | -1001 | -1006 | -1007))
+    }
+
+    /// Whether there were too many requests or orders.
+    pub(super) fn too_many(&self) -> bool {
+        matches!(self.status, 418 | 429) || matches!(self.code, Some(-1003 | -1015))
     }
 
     /// Whether the exchange is overloaded, limits the rate or disagrees about the time: the same

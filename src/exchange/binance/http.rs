@@ -16,7 +16,7 @@ use super::messages::shorten;
 use super::sign::{Signer, SignerError};
 use super::trading::{About, Trading, unsent};
 use crate::exchange::{
-    HttpFailure, HttpRequest, HttpResponse, HttpTrading, MessageRate, OrderNews, Outbox, Session,
+    HttpFailure, HttpRequest, HttpResponse, HttpTrading, OrderNews, Outbox, RateRule, Session,
     SessionEvent, SymbolTable,
 };
 use crate::types::{Order, Timestamp};
@@ -24,7 +24,7 @@ use crate::types::{Order, Timestamp};
 /// An address may use up a weight of 6000 a minute; a question weighs 4, a refused cancel 1, and the
 /// few questions for fills 5 (rest-api.md, "IP Limits"). A part is left to everything else at the
 /// address.
-const RATE: MessageRate = MessageRate { messages: 1000, per: Duration::from_secs(60) };
+const RATE: RateRule = RateRule::Window { most: 1000, per: Duration::from_secs(60) };
 
 /// The tags of requests for fills; those of others count from 1.
 const FILL_TAGS: u64 = 1 << 63;
@@ -218,7 +218,7 @@ impl HttpTrading for BinanceHttp {
         }
     }
 
-    fn rate(&self) -> Option<MessageRate> {
+    fn rate(&self) -> Option<RateRule> {
         Some(RATE)
     }
 }

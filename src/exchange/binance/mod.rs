@@ -7,6 +7,7 @@ mod errors;
 mod fills;
 mod http;
 mod instruments;
+mod limits;
 mod market;
 mod messages;
 mod plain;
@@ -28,7 +29,7 @@ use self::trading::Trading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
     DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MessageRate,
-    Probe, SymbolTable, TradingSession,
+    OrderLimits, Probe, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -129,6 +130,14 @@ impl Adapter for Binance {
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         // Only the futures have a countdown; Spot has none.
         DeadMansSwitch::None
+    }
+
+    fn order_limits(&self, instruments: &HttpResponse) -> OrderLimits {
+        limits::read(instruments)
+    }
+
+    fn no_reduce_only(&self) -> Option<&'static str> {
+        Some("Binance Spot has balances and no positions, so its API has no such order")
     }
 
     /// The receive window, and a second by which the gateway's clock may run ahead

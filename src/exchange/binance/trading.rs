@@ -352,7 +352,8 @@ fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError,
     let permanent = error.permanent();
     let unknown = error.outcome_unknown();
     let retry = unknown || error.limited();
-    let ApiError { code, reason, status } = error;
+    let limited = error.too_many();
+    let ApiError { code, reason, status, retry_after } = error;
     let (about, news) = match request {
         Some(request @ (Request::Subscribe | Request::OpenOrders)) => {
             let name = if request == Request::Subscribe { SUBSCRIBE } else { OPEN_ORDERS };
@@ -387,6 +388,9 @@ fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError,
             _ => (None, place_failed(code, reason, unknown)),
         },
     };
+    if limited {
+        out.event(SessionEvent::RateLimited { until: retry_after });
+    }
     out.order(OrderEvent {
         client_id: about.map(|about| about.client_id),
         exchange_id: None,

@@ -76,6 +76,11 @@ impl RpcError {
         self.is_outcome_unknown() || self.is(&[10_028, 10_040, 10_041, 10_047, 10_066, 11_051])
     }
 
+    /// Whether there were too many requests.
+    pub(super) fn is_too_many(&self) -> bool {
+        self.is(&[10_028, 10_047])
+    }
+
     /// Whether the exchange knows no such order.
     pub(super) fn is_not_found(&self) -> bool {
         self.is(&[10_004])

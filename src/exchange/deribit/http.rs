@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::TRADING_MESSAGE_RATE;
+use super::MATCHING;
 use super::sign::Signer;
 use super::trading::DeribitTrading;
 use crate::exchange::{
-    HttpFailure, HttpRequest, HttpResponse, HttpTrading, MessageRate, OrderEvent, OrderNews,
-    Outbox, Session, SessionEvent, SymbolTable, TradingSession,
+    HttpFailure, HttpRequest, HttpResponse, HttpTrading, OrderEvent, OrderNews, Outbox, RateRule,
+    Session, SessionEvent, SymbolTable, TradingSession,
 };
 use crate::types::{Order, Timestamp};
 
@@ -146,7 +146,7 @@ impl HttpTrading for DeribitHttp {
 
     /// Cancels and questions have credits of their own; the smaller ones, those of cancels, are
     /// kept to for both.
-    fn rate(&self) -> Option<MessageRate> {
-        Some(TRADING_MESSAGE_RATE)
+    fn rate(&self) -> Option<RateRule> {
+        Some(MATCHING)
     }
 }

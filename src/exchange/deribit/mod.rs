@@ -31,9 +31,9 @@ use self::market::DeribitMarket;
 use self::sign::Signer;
 use self::trading::DeribitTrading;
 use super::{
-    Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MessageRate,
-    Probe, SymbolTable, TradingSession,
+    Adapter, AdapterKind, AdapterSetup, CancelWeight, ConnectionKind, ConnectionRules,
+    DeadMansSwitch, DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, LimitScope,
+    MarketSession, OrderLimit, OrderLimits, Probe, RateRule, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -45,8 +45,13 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// Orders and cancels of the lowest tier of accounts: 20 at once, refilled by 5 a second. More ends
-/// the session with the error 10028, and the orders with it (article `rate-limits`).
-const TRADING_MESSAGE_RATE: MessageRate = MessageRate { messages: 20, per: Duration::from_secs(4) };
+/// the session with the error 10028, and the orders with it (article `rate-limits`). Two are left
+/// free, so that messages may arrive up to 400 ms closer together than they were written.
+const MATCHING: RateRule = RateRule::Bucket { burst: 18, refill: Duration::from_millis(200) };
+
+/// All other private requests: 100 at once, refilled by 20 a second (same article). A part is left
+/// to what is no question about an order: logins, heartbeats, lists.
+const NON_MATCHING: RateRule = RateRule::Bucket { burst: 70, refill: Duration::from_millis(50) };
 
 /// How long after its writing the exchange may take an order in: each carries the time as
 /// `valid_until`, and a later one is refused (`private/buy`).
@@ -92,10 +97,9 @@ impl Adapter for Deribit {
     }
 
     fn rules(&self, connection: ConnectionKind) -> ConnectionRules {
-        let (url, message_rate) = match connection {
-            // One subscription costs more than many, but there is only one.
-            ConnectionKind::Market => (&self.endpoints.market, None),
-            ConnectionKind::Trading => (&self.endpoints.trading, Some(TRADING_MESSAGE_RATE)),
+        let url = match connection {
+            ConnectionKind::Market => &self.endpoints.market,
+            ConnectionKind::Trading => &self.endpoints.trading,
         };
         ConnectionRules {
             url: url.clone(),
@@ -104,7 +108,9 @@ impl Adapter for Deribit {
             dead_after: DEAD_AFTER,
             // No maximal age is documented.
             lifetime: None,
-            message_rate,
+            // Requests cost credits, by what they ask for. One subscription costs more than other
+            // requests, but there is only one.
+            message_rate: None,
         }
     }
 
@@ -140,6 +146,33 @@ impl Adapter for Deribit {
     /// `private/enable_cancel_on_disconnect` with the scope `connection`.
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         DeadMansSwitch::ConnectionDrop
+    }
+
+    fn order_limits(&self, _: &HttpResponse) -> OrderLimits {
+        let scope = LimitScope::Account;
+        let matching = OrderLimit {
+            name: "matching engine",
+            rule: MATCHING,
+            scope,
+            order: 1,
+            cancel: CancelWeight::Waits(1),
+            question: 0,
+            fills: 0,
+        };
+        let other = OrderLimit {
+            name: "non-matching engine",
+            rule: NON_MATCHING,
+            order: 0,
+            cancel: CancelWeight::Waits(0),
+            question: 1,
+            fills: 1,
+            ..matching.clone()
+        };
+        vec![matching, other]
+    }
+
+    fn no_reduce_only(&self) -> Option<&'static str> {
+        None
     }
 
     /// What orders carry as `valid_until`, and a second by which the gateway's clock may run ahead.

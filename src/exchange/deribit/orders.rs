@@ -53,8 +53,9 @@ pub(super) fn place(order: &Order, symbol: &str, now: Timestamp) -> (&'static st
     };
     let validity = i64::try_from(ORDER_VALIDITY.as_millis()).unwrap_or(i64::MAX);
     let valid_until = now.as_millisecond().saturating_add(validity);
+    let reducing = if order.request.reduce_only { r#""reduce_only":true,"# } else { "" };
     let params = format!(
-        r#"{{"instrument_name":{},"amount":{},{kind},"valid_until":{valid_until},"label":{}}}"#,
+        r#"{{"instrument_name":{},"amount":{},{kind},{reducing}"valid_until":{valid_until},"label":{}}}"#,
         json(symbol),
         order.request.quantity.0.normalize(),
         json(order.client_id.as_str()),

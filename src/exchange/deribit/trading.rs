@@ -417,6 +417,9 @@ impl DeribitTrading {
         let (permanent, retry) = (error.is_permanent(), error.is_passing());
         let (not_found, not_open) = (error.is_not_found(), error.is_not_open());
         let unknown = error.is_outcome_unknown();
+        if error.is_too_many() {
+            out.event(SessionEvent::RateLimited { until: None });
+        }
         let RpcError { code, reason } = error;
         let place_failed = |reason| {
             if unknown {

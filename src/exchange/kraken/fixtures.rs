@@ -140,7 +140,6 @@ fn the_messages_of_the_trading_socket_are_what_they_are() {
     let cases = [
         ("status_on_connect", SessionEvent::Restricted(TradingRestriction::None)),
         ("pong", SessionEvent::Pong),
-        ("executions_subscribe_ack", acknowledged("subscribe executions")),
         ("cancel_all_orders_after_ack", acknowledged("cancel_all_orders_after")),
         ("balances_snapshot", ignored("channel balances")),
         ("ticker_update", ignored("channel ticker")),
@@ -153,6 +152,13 @@ fn the_messages_of_the_trading_socket_are_what_they_are() {
     for (name, expected) in cases {
         assert_eq!(on_trading(recorded(name)), [expected], "{name}");
     }
+    let [acknowledged_first, SessionEvent::LimitsTold(limits)] =
+        &on_trading(recorded("executions_subscribe_ack"))[..]
+    else {
+        panic!("the limits are told");
+    };
+    assert_eq!(*acknowledged_first, acknowledged("subscribe executions"));
+    assert_eq!(limits[0].rule.burst(), 121, "a little below the account's 125");
 }
 
 #[test]

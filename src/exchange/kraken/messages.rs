@@ -222,12 +222,20 @@ pub(super) struct Subscription<'a> {
     pub(super) channel: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     pub(super) symbol: Option<Cow<'a, str>>,
+    /// How far the account's rate counter may rise.
+    #[serde(borrow, default)]
+    maxratecount: Option<&'a RawValue>,
 }
 
 impl<'a> Subscription<'a> {
     /// Reads it; an absent result is an empty one.
     pub(super) fn read(result: Option<&'a RawValue>) -> Result<Self, DecodeError> {
         result.map_or_else(|| Ok(Self::default()), |raw| read(raw, "result"))
+    }
+
+    /// How far the account's rate counter may rise, if that can be read.
+    pub(super) fn rate_threshold(&self) -> Option<u32> {
+        self.maxratecount?.get().trim_matches('"').parse().ok()
     }
 
     /// The request that was acknowledged, for example `subscribe ticker BTC/USD`.

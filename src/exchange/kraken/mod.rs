@@ -9,6 +9,7 @@ mod fills;
 mod fixtures;
 mod http;
 mod instruments;
+mod limits;
 mod market;
 mod messages;
 mod orders;
@@ -29,8 +30,8 @@ use url::Url;
 
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, Probe,
-    SymbolTable, TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, OrderLimits,
+    Probe, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -142,6 +143,15 @@ impl Adapter for Kraken {
     /// `cancel_all_orders_after`, over the whole account and all its connections.
     fn dead_mans_switch(&self) -> DeadMansSwitch {
         DeadMansSwitch::AccountTimer
+    }
+
+    /// Source: <https://docs.kraken.com/api/docs/websocket-v2/add_order>, `reduce_only`.
+    fn order_limits(&self, _: &HttpResponse) -> OrderLimits {
+        limits::order_limits(None)
+    }
+
+    fn no_reduce_only(&self) -> Option<&'static str> {
+        Some("Kraken reduces margin positions only, and the gateway places spot orders")
     }
 
     /// The exchange's default `deadline` of an order, and a second for what it takes to refuse.

@@ -14,6 +14,7 @@ use crate::exchange::{
 };
 use crate::types::{ExchangeOrderId, Order, Timestamp};
 
+use super::limits::order_limits;
 use super::messages::{
     Envelope, Outcome, Subscription, http_result, is_permanent, read, shorten, trading_restriction,
 };
@@ -155,6 +156,12 @@ impl KrakenTrading {
         let sent = sent.filter(|sent| method.is_none_or(|method| method == sent.method()));
         let method = method.or(sent.as_ref().map(Sent::method)).unwrap_or_default();
         let outcome = envelope.outcome()?;
+        if let Outcome::Failed(error) = &outcome
+            && method == "add_order"
+            && error.contains("Rate limit exceeded")
+        {
+            out.event(SessionEvent::RateLimited { until: None });
+        }
         match (method, &sent) {
             ("add_order" | "cancel_order", _) => {
                 let about = sent.as_ref().and_then(Sent::about);
@@ -196,6 +203,9 @@ impl KrakenTrading {
                     request: subscription.describe("subscribe"),
                 });
                 if subscription.channel.as_deref() == Some("executions") {
+                    if let Some(threshold) = subscription.rate_threshold() {
+                        out.event(SessionEvent::LimitsTold(order_limits(Some(threshold))));
+                    }
                     self.subscribed = true;
                     self.ready_if_complete(out);
                 }
@@ -399,6 +409,9 @@ mod tests {
     /// The only event, which is about an order.
     fn news(session: &mut dyn TradingSession, text: &str) -> OrderEvent {
         match told(session, text).as_slice() {
+            [SessionEvent::RateLimited { until: None }, SessionEvent::Order(event)] if matches!(&event.news, OrderNews::Rejected { reason, .. } if reason.contains("Rate")) => {
+                event.clone()
+            }
             [SessionEvent::Order(event)] => event.clone(),
             other => panic!("{other:?}"),
         }
@@ -462,9 +475,9 @@ mod tests {
             let events = if snapshot_first {
                 let events = listed(&mut *session);
                 let ready = told(&mut *session, SUBSCRIBED);
-                [events, ready[1..].to_vec()].concat()
+                [events, ready[2..].to_vec()].concat()
             } else {
-                assert_eq!(told(&mut *session, SUBSCRIBED).len(), 1);
+                assert_eq!(told(&mut *session, SUBSCRIBED).len(), 2);
                 listed(&mut *session)
             };
             let statuses: Vec<_> = events

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::clock::SystemClock;
 use crate::exchange::{ConnectionKind, OrderEvent, OrderNews, SymbolTable};
-use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Patience};
+use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience};
 use crate::state::RecoveredOrder;
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
@@ -50,6 +50,9 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
             closed_kept: 8,
         },
         queue: 8,
+        limits: None,
+        reserve_percent: 25,
+        no_reduce_only: None,
         symbols: Arc::new(SymbolTable::new([spec(name)])),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
@@ -172,9 +175,12 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     parts.scope.child("sweeper", Phase::Disconnect).spawn(async move { sweeper.sweep().await });
     let report = coordinator(&root, vec![Arc::clone(&parts)]).run().await;
     assert_eq!(report.outcome, Outcome::Degraded, "{report:#?}");
-    let asked = std::iter::from_fn(|| desk.next_command())
-        .filter(|(command, _)| matches!(command, Command::Fills(asked) if *asked == id))
-        .count();
+    let commands = std::iter::from_fn(|| match desk.next_command() {
+        Next::Write(command, _) => Some(command),
+        Next::WaitUntil(_) | Next::Nothing => None,
+    });
+    let asked =
+        commands.filter(|command| matches!(command, Command::Fills(asked) if *asked == id)).count();
     assert_eq!(asked, 1);
     let order = &report.exchanges[0].orders[0];
     assert_eq!((order.filled, order.booked), ("4".parse().unwrap(), Quantity::ZERO));

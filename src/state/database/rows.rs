@@ -61,7 +61,7 @@ fn shown(value: impl std::fmt::Display) -> Cell<'static> {
     Cell::text(value.to_string())
 }
 
-pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 18] {
+pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 19] {
     let request = &order.request;
     let (kind, price, in_force) = match request.kind {
         OrderKind::Limit { price, time_in_force } => {
@@ -79,6 +79,7 @@ pub(super) fn order_cells(order: &Order, run: i64) -> [Cell<'_>; 18] {
         in_force,
         shown(request.quantity),
         Cell::text(on_shutdown_name(request.on_shutdown)),
+        Cell::Integer(i64::from(request.reduce_only)),
         Cell::text(status_name(order.status)),
         Cell::Integer(i64::from(!order.status.is_terminal() || order.lacks_fills())),
         shown(order.filled),
@@ -243,11 +244,12 @@ pub(super) fn order(cells: &[Cell<'_>]) -> Decoded<Order> {
     };
     let quantity: Quantity = columns.parse()?;
     let on_shutdown = columns.named(on_shutdown)?;
+    let reduce_only = columns.integer()? != 0;
     let status = columns.named(status)?;
     let _open = columns.integer()?;
     Ok(Order {
         client_id,
-        request: NewOrder { instrument, side, kind, quantity, on_shutdown },
+        request: NewOrder { instrument, side, kind, quantity, on_shutdown, reduce_only },
         status,
         filled: columns.parse()?,
         booked: columns.parse()?,
@@ -363,7 +365,7 @@ mod tests {
         let at = Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap();
         let requests = [
             NewOrder::limit(instrument, Side::Buy, price, quantity).post_only(),
-            NewOrder::market(instrument, Side::Sell, quantity).keep_on_shutdown(),
+            NewOrder::market(instrument, Side::Sell, quantity).keep_on_shutdown().reduce_only(),
         ];
         let every_status = [
             OrderStatus::Pending,

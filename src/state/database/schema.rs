@@ -33,6 +33,7 @@ pub(super) const ORDERS: Table = Table {
         "time_in_force",
         "quantity",
         "on_shutdown",
+        "reduce_only",
         "status",
         "open",
         "filled",
@@ -129,8 +130,8 @@ CREATE TABLE runs (
 CREATE TABLE orders (
     client_id TEXT NOT NULL PRIMARY KEY, exchange TEXT NOT NULL, instrument TEXT NOT NULL,
     side TEXT NOT NULL, kind TEXT NOT NULL, price TEXT, time_in_force TEXT,
-    quantity TEXT NOT NULL, on_shutdown TEXT NOT NULL, status TEXT NOT NULL,
-    open INTEGER NOT NULL, filled TEXT NOT NULL, booked TEXT NOT NULL, exchange_id TEXT,
+    quantity TEXT NOT NULL, on_shutdown TEXT NOT NULL, reduce_only INTEGER NOT NULL,
+    status TEXT NOT NULL, open INTEGER NOT NULL, filled TEXT NOT NULL, booked TEXT NOT NULL, exchange_id TEXT,
     reason TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL, run INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

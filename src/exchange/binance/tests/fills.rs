@@ -34,7 +34,8 @@ fn answer(session: &mut dyn Session, request: &Value, trades: &[Value]) -> Outbo
 
 fn only_news(out: &Outbox) -> &OrderNews {
     match out.events.as_slice() {
-        [SessionEvent::Order(event)] => &event.news,
+        [SessionEvent::Order(event)]
+        | [SessionEvent::RateLimited { until: None }, SessionEvent::Order(event)] => &event.news,
         other => panic!("{other:?}"),
     }
 }

@@ -26,7 +26,14 @@ fn query(session: &mut dyn TradingSession, order: &Order, out: &mut Outbox) {
 }
 
 /// Gives a command in a ready session, answers it, and returns the events of the answer.
+/// What is said of the order; what is said of the rate is told elsewhere.
 fn dialogue(command: Command, answer: &str) -> Vec<SessionEvent> {
+    let mut events = everything(command, answer);
+    events.retain(|event| !matches!(event, SessionEvent::RateLimited { .. }));
+    events
+}
+
+fn everything(command: Command, answer: &str) -> Vec<SessionEvent> {
     let (mut session, id) = ready();
     let mut out = Outbox::default();
     command(&mut *session, &order(limit()), &mut out);
@@ -298,6 +305,16 @@ fn an_answered_cancel_is_no_end_before_the_private_stream_says_so() {
     let ack = r#"{"id":ID,"status":200,"result":{"symbol":"BTCUSDT","origClientOrderId":"gw00000001","orderId":7,"clientOrderId":"server-made","transactTime":1700000000500,"executedQty":"0.00040","status":"CANCELED"}}"#;
     let at = Some(time(1_700_000_000_500));
     assert_eq!(dialogue(cancel, ack), [ours(Some("7"), at, OrderNews::CancelAcknowledged)]);
+}
+
+#[test]
+fn too_many_requests_say_until_when_new_orders_have_to_wait() {
+    let banned = r#"{"id":ID,"status":418,"error":{"code":-1003,"msg":"IP banned.","data":{"serverTime":1659142907531,"retryAfter":1659146400000}}}"#;
+    let until = Some(time(1_659_146_400_000));
+    assert_eq!(everything(submit, banned)[0], SessionEvent::RateLimited { until });
+    let unnamed = everything(cancel, &error(429, -1015, "Too many new orders."));
+    assert_eq!(unnamed[0], SessionEvent::RateLimited { until: None });
+    assert_eq!(everything(submit, &error(400, -2010, "No.")).len(), 1);
 }
 
 #[test]

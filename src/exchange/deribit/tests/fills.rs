@@ -24,7 +24,9 @@ fn news_of(events: &[SessionEvent]) -> Vec<OrderNews> {
         }
         other => panic!("{other:?}"),
     };
-    events.iter().map(news).collect()
+    let about_orders =
+        events.iter().filter(|event| !matches!(event, SessionEvent::RateLimited { .. }));
+    about_orders.map(news).collect()
 }
 
 #[test]

@@ -216,5 +216,6 @@ fn errors_of_unknown_requests_are_rejects_with_the_request_id() {
     let expected = rejected("8163", 11_050, "bad_request", Some(at));
     assert_eq!(on_trading("error_bad_request"), [expected]);
     let expected = rejected("1", 10_028, "too_many_requests", None);
-    assert_eq!(on_trading("error_too_many_requests"), [expected]);
+    let limited = SessionEvent::RateLimited { until: None };
+    assert_eq!(on_trading("error_too_many_requests"), [limited, expected]);
 }

@@ -185,7 +185,8 @@ pub(super) fn news(
 }
 
 /// The news of the only event, which is about an order.
-pub(super) fn only_news(events: Vec<SessionEvent>) -> OrderNews {
+pub(super) fn only_news(mut events: Vec<SessionEvent>) -> OrderNews {
+    events.retain(|event| !matches!(event, SessionEvent::RateLimited { .. }));
     match <[SessionEvent; 1]>::try_from(events) {
         Ok([SessionEvent::Order(event)]) => event.news,
         other => panic!("{other:?}"),

@@ -61,6 +61,8 @@ fn each_kind_of_order_is_written_with_its_terms() {
     assert_eq!(sold["method"], "private/sell");
     assert_eq!(sold["params"]["time_in_force"], "immediate_or_cancel");
     assert_eq!(sold["params"]["post_only"], false);
+    let reducing = submit(&mut *session, limit.reduce_only());
+    assert_eq!(reducing["params"]["reduce_only"], true);
     let post_only = submit(&mut *session, limit.post_only());
     assert_eq!(post_only["params"]["post_only"], true);
     assert_eq!(post_only["params"]["reject_post_only"], true);
