@@ -210,6 +210,7 @@ impl HttpFallback {
                     );
                     self.desk.apply_elsewhere(&event, asked);
                 }
+                SessionEvent::RateLimited { until } => self.desk.rate_limited(until),
                 other => debug!(exchange = %self.exchange, event = ?other, "an answer over HTTP"),
             }
         }

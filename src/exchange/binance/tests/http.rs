@@ -82,7 +82,9 @@ fn a_refused_cancel_is_told_and_an_unanswered_one_is_not() {
     let unknown = body(400, r#"{"code":-2011,"msg":"Unknown order sent."}"#);
     assert_eq!(answered(cancel, Ok(unknown)), rejected(-2011, "Unknown order sent.", false));
     let slow = body(429, r#"{"code":-1003,"msg":"Too much request weight used."}"#);
-    assert_eq!(answered(cancel, Ok(slow)), rejected(-1003, "Too much request weight used.", true));
+    let mut limited = vec![SessionEvent::RateLimited { until: None }];
+    limited.extend(rejected(-1003, "Too much request weight used.", true));
+    assert_eq!(answered(cancel, Ok(slow)), limited);
     let failure = HttpFailure::Timeout { host: "h".into(), limit_ms: 5 };
     assert_eq!(answered(cancel, Err(failure)), []);
     assert_eq!(answered(cancel, Ok(body(502, "<html>"))), []);
