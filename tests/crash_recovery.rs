@@ -185,11 +185,12 @@ fn file(bench: &Bench, on_restart: OnRestart) -> (String, Vec<(String, String)>)
     for exchange in &bench.config.exchanges {
         let (name, endpoints) = (exchange.name, exchange.endpoints());
         let (key, secret) = (format!("CRASH_{name}_KEY"), format!("CRASH_{name}_SECRET"));
-        text += &format!(
+        let section = format!(
             "[exchanges.{name}]\nmarket_url = \"{}\"\ntrading_url = \"{}\"\nhttp_url = \"{}\"\n\
              instruments = [\"BTC-USDT\"]\napi_key_env = \"{key}\"\napi_secret_env = \"{secret}\"\n",
             endpoints.market, endpoints.trading, endpoints.http
         );
+        text += &section;
         let credentials = bench.venue(name.as_str()).credentials();
         keys.extend([(key, credentials.api_key), (secret, credentials.api_secret)]);
     }
