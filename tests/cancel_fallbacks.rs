@@ -5,7 +5,7 @@ mod common;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::judge::{all_fills_told, judge, judge_fills, told};
@@ -13,10 +13,13 @@ use common::{Bench, connection, reported, rest, resting, symbol, until, update, 
 use exchange_gateway::shutdown::{CancelPath, OrderFate, Outcome, ShutdownReport};
 use exchange_gateway::types::{ClientOrderId, NewOrder, Order, OrderStatus, Price, Side};
 use exchange_gateway::{
-    Connecting, ConnectionStatus, Connector, Environment, Gateway, OrderError, SystemConnector,
+    ByteStream, Connecting, ConnectionStatus, Connector, Environment, Gateway, OrderError,
+    SystemConnector,
 };
 use mock_exchange::{ConnectionKind, Disconnect, Fault, FaultAction, Side as Seller, Target};
 use rust_decimal::Decimal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 const ALL: &[&str] = &["binance", "kraken", "deribit"];
@@ -28,6 +31,9 @@ const LASTING: &[&str] = &["binance", "kraken"];
 struct Outage {
     websocket: AtomicBool,
     http: AtomicBool,
+    /// So many HTTP connections more go to a server that has no room for them.
+    crowded: AtomicU32,
+    crowded_port: AtomicU16,
 }
 
 #[derive(Debug)]
@@ -46,8 +52,34 @@ impl Connector for Broken {
             let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "the test refuses it");
             return Box::pin(async move { Err(refused) });
         }
+        let one_less = |left: u32| left.checked_sub(1);
+        let crowded = &self.outage.crowded;
+        if url.scheme() == "http"
+            && crowded.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+        {
+            let port = self.outage.crowded_port.load(Ordering::Relaxed);
+            return Box::pin(async move {
+                let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+                Ok(Box::new(stream) as Box<dyn ByteStream>)
+            });
+        }
         self.inner.connect(url)
     }
+}
+
+/// An HTTP server that has no room for anybody.
+async fn has_no_room() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0_u8; 4096];
+            let _ = stream.read(&mut request).await;
+            let answer = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    port
 }
 
 impl Outage {
@@ -226,6 +258,23 @@ async fn a_cancel_over_http_whose_answer_is_lost_or_untrue_is_asked_about() {
         for exchange in ALL {
             assert_eq!(ledger.exchange(exchange).open_orders, [], "{exchange}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_without_room_is_asked_again_later() {
+    for exchange in ALL {
+        let bench = bench(&[exchange]).await;
+        let outage = Arc::new(Outage::default());
+        let gateway = outage.gateway(&bench).await;
+        let ids = deaf(&bench, &gateway, &[exchange]).await;
+        outage.no_websockets();
+        outage.crowded_port.store(has_no_room().await, Ordering::Relaxed);
+        outage.crowded.store(3, Ordering::Relaxed);
+        let report = within(gateway.shutdown()).await;
+        judge(&report, &bench.mock.ledger());
+        assert_eq!(outage.crowded.load(Ordering::Relaxed), 0, "{exchange}");
+        all_ended_over(&report, &ids, OrderFate::Canceled, CancelPath::Http);
     }
 }
 
