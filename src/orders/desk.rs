@@ -363,8 +363,13 @@ impl Desk {
         let named = until.and_then(|until| Duration::try_from(until.duration_since(now.wall)).ok());
         let wait = named.unwrap_or(UNNAMED_PAUSE).min(LONGEST_PAUSE);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        warn!(exchange = %self.exchange(), wait_ms, "too many requests: new orders wait");
-        self.lane.pause_new(now.monotonic + wait);
+        // Every cancel of a burst may be answered so; the first says it.
+        if !self.lane.is_paused() {
+            warn!(exchange = %self.exchange(), wait_ms, "too many requests: new orders wait");
+        }
+        for id in self.lane.pause_new(now.monotonic, wait) {
+            self.not_sent(id, "the exchange takes no more requests for a while");
+        }
     }
 
     /// A new trading session has a socket; its list of open orders will follow.
@@ -609,6 +614,11 @@ impl State {
         let reason = match refusal {
             LaneRefusal::Full { capacity } => {
                 let what = format!("{capacity} orders already wait to be written to {exchange}");
+                return OrderError::Busy { what };
+            }
+            LaneRefusal::Paused { left } => {
+                let seconds = left.as_secs();
+                let what = format!("{exchange} takes no more requests for another {seconds} s");
                 return OrderError::Busy { what };
             }
             LaneRefusal::NotOpen(LaneState::Reconciling) => {

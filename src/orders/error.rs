@@ -49,7 +49,8 @@ pub enum OrderError {
     /// A queue is full. Nothing was sent; try again later. Either so many new orders wait for the
     /// exchange's rate limits or its connection that another would wait too long (`orders.queue`),
     /// or so many order updates are unread that another order would lose track
-    /// (`orders.updates_backlog`). Cancels are never refused for it.
+    /// (`orders.updates_backlog`), or the exchange said that it takes no more requests for longer
+    /// than an order's price holds. Cancels are never refused for it.
     #[error("busy: {what}")]
     Busy {
         /// Which queue, and how full.

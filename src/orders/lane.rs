@@ -106,11 +106,16 @@ struct Urgent {
     created: Timestamp,
 }
 
+/// The longest that a new order is held for an exchange that takes no more requests: its price was
+/// meant for now.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
+
 /// Why a new order cannot join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LaneRefusal {
     NotOpen(LaneState),
     Full { capacity: usize },
+    Paused { left: Duration },
 }
 
 impl Lane {
@@ -178,9 +183,7 @@ impl Lane {
     ) -> Result<(), LaneRefusal> {
         let mut queues = self.queues();
         queues.expected.less(reduce_only);
-        if queues.state != LaneState::Open {
-            return Err(LaneRefusal::NotOpen(queues.state));
-        }
+        queues.takes_orders()?;
         queues.of(reduce_only).push_back(New { id, instrument, permit });
         drop(queues);
         self.waiting.notify_one();
@@ -244,9 +247,17 @@ impl Lane {
         self.queues().limiter.replace(limits);
     }
 
-    /// New orders wait until then.
-    pub(crate) fn pause_new(&self, until: Instant) {
-        self.queues().limiter.pause(until);
+    /// Whether new orders wait because the exchange takes no more requests.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.queues().limiter.pause_left(Instant::now).is_some_and(|left| !left.is_zero())
+    }
+
+    /// New orders wait for so long. If that is longer than they may be held, those that wait already
+    /// are handed back, and no more are taken until less of it is left.
+    pub(crate) fn pause_new(&self, now: Instant, wait: Duration) -> Vec<ClientOrderId> {
+        let mut queues = self.queues();
+        queues.limiter.pause(now + wait);
+        if wait > LONGEST_HOLD { queues.take_new() } else { Vec::new() }
     }
 
     /// The next command that the exchange's limits have room for, the most urgent first. The time
@@ -302,12 +313,20 @@ impl Queues {
         self.reducing.drain(..).chain(self.new.drain(..)).map(|waiting| waiting.id).collect()
     }
 
-    /// Each kind of new order has the whole capacity, so that a full queue of others keeps none
-    /// out that reduces a position.
-    fn accepts(&mut self, reduce_only: bool, capacity: usize) -> Result<(), LaneRefusal> {
+    fn takes_orders(&self) -> Result<(), LaneRefusal> {
         if self.state != LaneState::Open {
             return Err(LaneRefusal::NotOpen(self.state));
         }
+        match self.limiter.pause_left(Instant::now) {
+            Some(left) if left > LONGEST_HOLD => Err(LaneRefusal::Paused { left }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Each kind of new order has the whole capacity, so that a full queue of others keeps none
+    /// out that reduces a position.
+    fn accepts(&mut self, reduce_only: bool, capacity: usize) -> Result<(), LaneRefusal> {
+        self.takes_orders()?;
         if self.of(reduce_only).len() + *self.expected.of(reduce_only) >= capacity {
             return Err(LaneRefusal::Full { capacity });
         }
@@ -600,6 +619,23 @@ mod tests {
         }
         bench.submit_at("kraken:ETH-USD", "f", false).unwrap();
         assert_eq!(bench.written(), "new a, new b, new c, new f");
+    }
+
+    #[test]
+    fn a_short_pause_holds_new_orders_and_a_long_one_hands_them_back() {
+        let bench = Bench::new(8, Vec::new());
+        bench.submit("a").unwrap();
+        assert_eq!(bench.lane.pause_new(bench.now.monotonic, SECOND * 2), []);
+        bench.submit("b").unwrap();
+        bench.lane.cancel(&order("old"));
+        assert_eq!(bench.written(), "cancel old");
+        assert_eq!(bench.waits(), Some(SECOND * 2));
+        assert_eq!(bench.lane.pause_new(bench.now.monotonic, SECOND * 3600), [id("a"), id("b")]);
+        assert!(
+            matches!(bench.submit("c"), Err(LaneRefusal::Paused { left }) if left > SECOND * 3000)
+        );
+        bench.lane.cancel(&order("older"));
+        assert_eq!(bench.written(), "cancel older");
     }
 
     #[test]

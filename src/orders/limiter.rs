@@ -53,6 +53,11 @@ impl Limiter {
         self.paused_until = self.paused_until.max(Some(until));
     }
 
+    /// For how much longer new orders wait, if the exchange said so.
+    pub(super) fn pause_left(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_duration_since(now()))
+    }
+
     /// Whether some limit counts each instrument by itself, so that one that waits is no reason for
     /// another to wait.
     pub(super) fn tells_instruments_apart(&self) -> bool {
