@@ -107,7 +107,9 @@ fn the_example_shows_the_true_defaults() {
         let key = line.strip_prefix("# ")?.split_once(" = ")?.0;
         let key_like = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let not_default =
-            ["probe_after", "dead_after", "ca_file"].contains(&key) || key.contains("api_");
+            ["probe_after", "dead_after", "ca_file", "dead_mans_switch", "cancel_on_disconnect"]
+                .contains(&key)
+                || key.contains("api_");
         (key_like && !not_default).then(|| line[2..].to_owned())
     };
     let switched_on: Vec<String> =

@@ -45,10 +45,12 @@ fn kind(action: &FaultAction) -> usize {
         FaultAction::RefuseConnections { .. } => 23,
         FaultAction::Status { .. } => 24,
         FaultAction::ServerShutdown => 25,
+        FaultAction::RefuseSwitch { .. } => 26,
+        FaultAction::LoseSwitchAck => 27,
     }
 }
 
-const KINDS: usize = 26;
+const KINDS: usize = 28;
 
 /// A fault, and whether every order can be settled in spite of it.
 struct Case {
@@ -120,6 +122,9 @@ fn cases() -> Vec<Case> {
     }
     case(true, Fault::new(FaultAction::ServerShutdown).times(2));
     case(true, on(trading, FaultAction::ServerShutdown).when(When::Cancel));
+    case(true, Fault::new(FaultAction::RefuseSwitch { text: text() }));
+    case(true, Fault::new(FaultAction::LoseSwitchAck));
+    case(false, always(FaultAction::RefuseSwitch { text: text() }));
     cases
 }
 
@@ -157,6 +162,12 @@ async fn survive(case: &Case) {
         connection.probe_after = Some(Duration::from_millis(300));
         connection.dead_after = Some(Duration::from_millis(900));
     });
+    if kind(&case.fault.action) >= kind(&FaultAction::RefuseSwitch { text: String::new() }) {
+        for exchange in bench.config.exchanges.iter_mut().filter(|e| e.name.as_str() == "kraken") {
+            exchange.account_is_ours = true;
+            exchange.dead_mans_switch = Some(Duration::from_secs(3600));
+        }
+    }
     let gateway = bench.gateway().await;
     let updates = gateway.orders().updates();
     for exchange in BOTH {

@@ -22,8 +22,8 @@ async fn a_silent_connection_is_probed_then_dead_then_replaced() {
     for kind in [ConnectionKind::Market, ConnectionKind::Trading] {
         let mut bench = Bench::start(BOTH).await;
         bench.connections(|connection| {
-            connection.probe_after = Some(Duration::from_millis(150));
-            connection.dead_after = Some(Duration::from_millis(450));
+            connection.probe_after = Some(Duration::from_millis(300));
+            connection.dead_after = Some(Duration::from_millis(1500));
         });
         let gateway = bench.gateway().await;
         let name = if kind == ConnectionKind::Market { "market" } else { "trading" };

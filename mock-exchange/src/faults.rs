@@ -133,6 +133,8 @@ pub enum When {
     Cancel,
     /// When an update of an order goes out.
     Update,
+    /// When a dead man's switch is set (Kraken, Deribit).
+    Switch,
 }
 
 /// What goes wrong.
@@ -155,6 +157,13 @@ pub enum FaultAction {
         /// The error text.
         text: String,
     },
+    /// A dead man's switch is not set (code 10049 on Deribit).
+    RefuseSwitch {
+        /// The error text.
+        text: String,
+    },
+    /// A dead man's switch is set, the answer never comes.
+    LoseSwitchAck,
     /// The order fills just before its cancel is processed.
     FillDuringCancel {
         /// Quantity that fills; all of the rest when absent.
@@ -292,6 +301,7 @@ impl FaultAction {
             | Self::DelayCancelAck { .. }
             | Self::IgnoreCancel { .. }
             | Self::RejectCancel { .. } => Some(When::Cancel),
+            Self::RefuseSwitch { .. } | Self::LoseSwitchAck => Some(When::Switch),
             Self::DuplicateUpdates
             | Self::ReorderUpdates
             | Self::LoseUpdates

@@ -45,6 +45,10 @@ pub struct ExchangeLedger {
     /// Positions in derivatives by symbol, negative for short ones; closed ones are left out.
     #[serde(default)]
     pub positions: BTreeMap<String, Decimal>,
+    /// When the dead man's switch cancels everything, unless it is set again; `None` while it is
+    /// off, or where there is no timer.
+    #[serde(default)]
+    pub cancels_at: Option<Timestamp>,
 }
 
 impl ExchangeLedger {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::{EngineEvent, OrderId};
@@ -158,6 +159,11 @@ pub(crate) trait Protocol: Send {
 
     /// Does what is due at `now`; events that follow are published by the caller.
     fn deadline(&mut self, state: &mut VenueState, now: Instant) -> Vec<EngineEvent>;
+
+    /// When the account's dead man's switch goes off, if there is one that is a timer and on.
+    fn cancels_at(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// An order's id as the exchange writes it.
     fn order_id(&self, id: OrderId) -> String;

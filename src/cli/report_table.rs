@@ -8,7 +8,7 @@ use comfy_table::{
 };
 use exchange_gateway::shutdown::{
     CancelPath, ConnectionReport, ExchangeReport, LeftoverOrder, OrderFate, OrderReport, Outcome,
-    PhaseEnd, ShutdownReport, Stage,
+    PhaseEnd, ShutdownReport, Stage, SwitchState,
 };
 
 const WIDTH: u16 = 100;
@@ -42,6 +42,9 @@ pub(crate) fn render(report: &ShutdownReport, colors: bool) -> String {
         summary(&mut text, exchange);
     }
     stranded(&mut text, &report.stranded_orders);
+    if report.exchanges.iter().any(trades) {
+        push(&mut text, "Dead-man's switches", &switches(report, colors));
+    }
     state(&mut text, report);
     if !report.failures.is_empty() {
         text.push_str("\nFailures\n");
@@ -176,6 +179,30 @@ fn fate(order: &OrderReport) -> String {
     }
 }
 
+fn trades(exchange: &ExchangeReport) -> bool {
+    exchange.connections.iter().any(|connection| connection.connection == "trading")
+}
+
+fn switches(report: &ShutdownReport, colors: bool) -> Table {
+    let mut table = new_table(&["exchange", "set off by", "scope", "left"], colors);
+    for exchange in report.exchanges.iter().filter(|exchange| trades(exchange)) {
+        let switch = &exchange.dead_mans_switch;
+        let state = match switch.state {
+            SwitchState::LeftArmed { .. } | SwitchState::Unconfirmed { .. } => {
+                judged(&switch.state, false)
+            }
+            _ => Cell::new(&switch.state),
+        };
+        table.add_row(vec![
+            Cell::new(exchange.exchange),
+            Cell::new(switch.kind.describe()),
+            Cell::new(switch.scope.as_deref().unwrap_or_default()),
+            state,
+        ]);
+    }
+    table
+}
+
 fn summary(text: &mut String, exchange: &ExchangeReport) {
     let name = exchange.exchange;
     // A cancelled order is what was asked for; how the others came about must be said.
@@ -273,7 +300,9 @@ fn verdict(text: &mut String, report: &ShutdownReport, colors: bool) {
 
 #[cfg(test)]
 mod tests {
-    use exchange_gateway::shutdown::{Failure, Phase, PhaseReport, StageReport, StateReport};
+    use exchange_gateway::shutdown::{
+        Failure, Phase, PhaseReport, StageReport, StateReport, SwitchKind, SwitchReport,
+    };
     use exchange_gateway::types::{ClientOrderId, ExchangeName, OrderStatus};
 
     use super::*;
@@ -320,8 +349,17 @@ mod tests {
                     exchange_id: None,
                     instrument: exchange.instrument("ETH-USDT").ok(),
                 }],
+                dead_mans_switch: SwitchReport {
+                    kind: SwitchKind::Timer,
+                    scope: Some("account".into()),
+                    state: SwitchState::LeftArmed {
+                        fires_at: Some("2026-01-31T12:00:20.5Z".parse().unwrap()),
+                        reason: "orders open or unknown: 1; kept orders, which it cancels too: 3"
+                            .into(),
+                    },
+                },
                 connections: vec![ConnectionReport {
-                    connection: "market".into(),
+                    connection: "trading".into(),
                     stages: vec![
                         stage(Stage::Unsubscribed, 8005),
                         stage(Stage::CloseFrameSent, 8006),
@@ -365,6 +403,7 @@ mod tests {
             "unknown",
             "no answer to the cancel within 8 s",
             "binance: 5 more orders ended",
+            "binance    timer        account   LEFT ARMED, cancels at 2026-01-31T12:00:2",
             "gw0earlier: still open, on binance:ETH-USDT",
             "binance: 2 open orders are not the gateway's",
             "gateway/binance/trading: lost",

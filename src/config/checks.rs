@@ -8,10 +8,13 @@ use url::{Host, Url};
 
 use super::duration::format_duration;
 use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault};
+use crate::exchange::{DeadMansSwitch, SwitchScope};
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+/// A dead-man's switch below this goes off at small interruptions.
+const SHORT_SWITCH: Duration = Duration::from_secs(15);
 
 impl Config {
     /// Checks ranges, addresses, duplicates and sums, and reports every fault together.
@@ -42,6 +45,11 @@ impl Config {
             warnings.push(Fault::new("shutdown.cancel_retry", problem).help("lower it"));
         }
         for exchange in &self.exchanges {
+            if exchange.dead_mans_switch.is_some_and(|timeout| timeout < SHORT_SWITCH) {
+                let key = format!("exchanges.{}.dead_mans_switch", exchange.name);
+                let problem = "an interruption of a few seconds cancels every order of the account";
+                warnings.push(Fault::new(key, problem).help("30s to 60s are usual"));
+            }
             if exchange.allow_insecure {
                 let key = format!("exchanges.{}.allow_insecure", exchange.name);
                 warnings.push(Fault::new(key, "unencrypted connections are allowed"));
@@ -241,8 +249,42 @@ impl Check {
                 }
             }
         }
+        self.switch(&key("dead_mans_switch"), exchange);
         if exchange.connection != *common {
             self.connection(&key("connection"), &exchange.connection);
+        }
+    }
+
+    fn switch(&mut self, key: &str, exchange: &ExchangeConfig) {
+        let Some(timeout) = exchange.dead_mans_switch else { return };
+        let adapter = exchange.adapter.as_str();
+        match exchange.adapter.dead_mans_switch() {
+            DeadMansSwitch::None => {
+                let problem = format!("{adapter} has no dead-man's switch");
+                self.fault(key, problem, "remove it; its orders stay open if the gateway dies");
+            }
+            DeadMansSwitch::ConnectionDrop { .. } => {
+                let problem = format!("the dead-man's switch of {adapter} has no timer");
+                self.fault(key, problem, "remove it; cancel_on_disconnect turns it on and off");
+            }
+            DeadMansSwitch::Timer { scope, timeout_min, timeout_max, step, .. } => {
+                self.duration(key, timeout, timeout_min..=timeout_max);
+                if timeout.as_nanos().checked_rem(step.as_nanos()).is_some_and(|rest| rest > 0) {
+                    let shown = format_duration(timeout);
+                    let problem = format!("{shown} is no multiple of {}", format_duration(step));
+                    self.fault(key, problem, "the exchange counts in these");
+                }
+                if scope == SwitchScope::Account && !exchange.account_is_ours {
+                    let problem = format!(
+                        "the switch of {adapter} cancels every order of the account, whoever \
+                         placed it"
+                    );
+                    let help = "set account_is_ours = true if nothing else trades on it; \
+                                otherwise remove this key, or use an account (sub-account) of \
+                                the gateway's own";
+                    self.fault(key, problem, help);
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Config, ConnectionConfig, ExchangeConfig, format_duration};
+use crate::exchange::DeadMansSwitch;
 
 impl Config {
     /// Every effective value as TOML, defaults and production addresses filled in, secrets shown
@@ -59,6 +60,19 @@ impl Config {
         }
         if let Some(file) = &exchange.ca_file {
             string(text, "ca_file", &file.to_string_lossy());
+        }
+        plain(text, "account_is_ours", exchange.account_is_ours);
+        match (exchange.adapter.dead_mans_switch(), exchange.dead_mans_switch) {
+            (DeadMansSwitch::ConnectionDrop { .. }, _) => {
+                plain(text, "cancel_on_disconnect", exchange.cancel_on_disconnect);
+            }
+            (_, Some(timeout)) => duration(text, "dead_mans_switch", timeout),
+            (DeadMansSwitch::Timer { .. }, None) => {
+                _ = writeln!(text, "# dead_mans_switch: not used");
+            }
+            (DeadMansSwitch::None, None) => {
+                _ = writeln!(text, "# dead_mans_switch: the exchange has none");
+            }
         }
         if exchange.connection != self.connection {
             section(text, &format!("exchanges.{}.connection", exchange.name));

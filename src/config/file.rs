@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::reader::{Environment, Reader, Section, nearest, shorten};
 use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, OnRestart};
-use crate::exchange::{AdapterKind, Credentials, Secret};
+use crate::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
 
@@ -184,6 +184,7 @@ fn exchange<'t>(
             Fault::new(s.key("ca_file"), format!("{} cannot be read: {error}", file.display()));
         reader.fault_of_key(fault);
     }
+    switch(reader, s, &mut exchange);
     let listed = instruments(reader, s, exchange.name);
     let mut section = reader.section(s, "connection");
     exchange.connection = base;
@@ -192,6 +193,25 @@ fn exchange<'t>(
     reader.close(s);
     exchange.instruments = listed.unwrap_or_default();
     valid_name.is_some().then_some(exchange)
+}
+
+/// The dead-man's switch: a key that the exchange has no use for is a fault, not a silence.
+fn switch<'t>(reader: &mut Reader<'t>, s: &mut Section<'t>, exchange: &mut ExchangeConfig) {
+    set(&mut exchange.account_is_ours, reader.flag(s, "account_is_ours"));
+    exchange.dead_mans_switch = reader.duration(s, "dead_mans_switch");
+    let cancels = reader.flag(s, "cancel_on_disconnect");
+    let kind = exchange.adapter.dead_mans_switch();
+    if cancels.is_some() && !matches!(kind, DeadMansSwitch::ConnectionDrop { .. }) {
+        let adapter = exchange.adapter.as_str();
+        let problem = format!("{adapter} does not cancel at the end of a connection");
+        let help = match kind {
+            DeadMansSwitch::Timer { .. } => "remove it; dead_mans_switch sets its timer",
+            _ => "remove it; the exchange has no dead-man's switch",
+        };
+        let fault = Fault::new(s.key("cancel_on_disconnect"), problem);
+        reader.fault_of_key(fault.help(help));
+    }
+    set(&mut exchange.cancel_on_disconnect, cancels);
 }
 
 fn adapter<'t>(
@@ -494,6 +514,33 @@ mod tests {
             ),
             ("connection.backoff_max = \"2h\"", "connection.backoff_max: 2h is out of range"),
             ("trading = \"yes\"", "trading: expected true or false, found text"),
+            (
+                "dead_mans_switch = \"60s\"",
+                "dead_mans_switch: the switch of kraken cancels every order of the account, whoever \
+                 placed it; set account_is_ours = true if nothing else trades on it; otherwise",
+            ),
+            (
+                "account_is_ours = true\ndead_mans_switch = \"24h\"",
+                "dead_mans_switch: 24h is out of range; use 1s to 23h 59m 59s",
+            ),
+            (
+                "account_is_ours = true\ndead_mans_switch = \"2s 500ms\"",
+                "dead_mans_switch: 2s 500ms is no multiple of 1s",
+            ),
+            (
+                "adapter = \"deribit\"\ndead_mans_switch = \"60s\"",
+                "dead_mans_switch: the dead-man's switch of deribit has no timer; remove it; \
+                 cancel_on_disconnect",
+            ),
+            (
+                "adapter = \"binance\"\ndead_mans_switch = \"60s\"",
+                "dead_mans_switch: binance has no dead-man's switch; remove it; its orders stay open",
+            ),
+            (
+                "cancel_on_disconnect = true",
+                "cancel_on_disconnect: kraken does not cancel at the end of a connection; remove it; \
+                 dead_mans_switch",
+            ),
         ];
         for (text, expected) in cases {
             let found = faults(&format!("{KRAKEN}{text}\n"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::exchange::{AdapterKind, AdapterSetup, Credentials, Endpoints};
+use crate::exchange::{AdapterKind, AdapterSetup, Credentials, DeadMansSwitch, Endpoints};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
 
@@ -219,6 +219,7 @@ impl Default for OrdersConfig {
 
 /// One exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file, on or off by itself")]
 pub struct ExchangeConfig {
     /// Its name in logs, reports and instruments. No two exchanges share one.
     pub name: ExchangeName,
@@ -245,6 +246,18 @@ pub struct ExchangeConfig {
     pub credentials: Option<Credentials>,
     /// PEM file of certificate authorities to trust beside the usual ones, for a test exchange.
     pub ca_file: Option<PathBuf>,
+    /// Whether nothing but this gateway trades on the account. Default false. Needed for what acts
+    /// on the whole account, such as a dead-man's switch of that scope: it would cancel the orders
+    /// of a person, or of another gateway, as well.
+    pub account_is_ours: bool,
+    /// For an exchange whose dead-man's switch is a timer (Kraken): the time after which the
+    /// exchange cancels every order of the account unless the gateway sets it again, which it does
+    /// three times as often. Default none: not used. In the exchange's range and steps; 60 s is what
+    /// Kraken advises. Shorter than an interruption of the network, it cancels everything at each.
+    pub dead_mans_switch: Option<Duration>,
+    /// For an exchange whose dead-man's switch is the end of the connection (Deribit): whether it is
+    /// used. Default true. A reconnect then cancels the open orders as well.
+    pub cancel_on_disconnect: bool,
     /// Limits of its connections.
     pub connection: ConnectionConfig,
 }
@@ -272,6 +285,9 @@ impl ExchangeConfig {
             rate_limits: true,
             credentials: None,
             ca_file: None,
+            account_is_ours: false,
+            dead_mans_switch: None,
+            cancel_on_disconnect: true,
             connection: ConnectionConfig::default(),
         }
     }
@@ -289,6 +305,19 @@ impl ExchangeConfig {
             }
         }
         endpoints
+    }
+
+    /// The time that the dead-man's switch is set to, zero for one without a timer; `None` if it is
+    /// not used or the exchange has none.
+    pub(crate) fn switch_timeout(&self) -> Option<Duration> {
+        match self.adapter.dead_mans_switch() {
+            _ if !self.trading => None,
+            DeadMansSwitch::None => None,
+            DeadMansSwitch::Timer { .. } => self.dead_mans_switch,
+            DeadMansSwitch::ConnectionDrop { .. } => {
+                self.cancel_on_disconnect.then_some(Duration::ZERO)
+            }
+        }
     }
 
     /// What its adapter is built from.

@@ -14,6 +14,7 @@ mod http_trading;
 mod limits;
 mod outbox;
 mod session;
+mod switch;
 mod symbols;
 
 pub mod binance;
@@ -35,6 +36,9 @@ pub use outbox::{
     Cumulative, OrderEvent, OrderNews, Outbox, Refusal, SessionEvent, TradingRestriction,
 };
 pub use session::{DecodeError, MarketSession, Session, TradingSession};
+pub use switch::{
+    DeadMansSwitch, SwitchAnswer, SwitchOutcome, SwitchRequest, SwitchScope, SwitchSetting,
+};
 pub use symbols::SymbolTable;
 
 /// The exchanges there are adapters for.
@@ -74,6 +78,15 @@ impl AdapterKind {
             Self::Binance => binance::production(),
             Self::Deribit => deribit::production(),
             Self::Kraken => kraken::production(),
+        }
+    }
+
+    /// The exchange's dead-man's switch. Sources: named in each adapter beside the values.
+    pub fn dead_mans_switch(self) -> DeadMansSwitch {
+        match self {
+            Self::Binance => binance::DEAD_MANS_SWITCH,
+            Self::Deribit => deribit::DEAD_MANS_SWITCH,
+            Self::Kraken => kraken::DEAD_MANS_SWITCH,
         }
     }
 
@@ -162,20 +175,6 @@ pub struct ConnectionRules {
     pub message_rate: Option<MessageRate>,
 }
 
-/// What cancels the orders if the gateway itself dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadMansSwitch {
-    /// The exchange has none: orders stay open if the gateway dies.
-    None,
-    /// A timer over the whole account that must be refreshed.
-    AccountTimer,
-    /// The end of the connection, clean or not: the exchange then cancels the orders that were
-    /// placed on it. So it does at each reconnect, but not at a close that
-    /// [keeps orders](TradingSession::keep_orders).
-    ConnectionDrop,
-}
-
 /// An exchange's protocol. Immutable and shared; each connection attempt gets a fresh session, so
 /// that no state of a dead connection leaks into the next.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -215,7 +214,9 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument>;
 
     /// The exchange's dead-man's switch.
-    fn dead_mans_switch(&self) -> DeadMansSwitch;
+    fn dead_mans_switch(&self) -> DeadMansSwitch {
+        self.kind().dead_mans_switch()
+    }
 
     /// The exchange's limits on orders, as the answer to
     /// [`instruments_request`](Self::instruments_request) tells them or as they are documented. A

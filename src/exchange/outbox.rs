@@ -4,7 +4,7 @@ use crate::types::{
     ClientOrderId, ExchangeOrderId, Fill, Instrument, OrderStatus, Quantity, Tick, Timestamp,
 };
 
-use super::{HttpRequest, OrderLimits};
+use super::{HttpRequest, OrderLimits, SwitchAnswer};
 
 /// Collects a session's output. It is kept and cleared between calls, so that the tick path
 /// allocates nothing once its buffers have grown.
@@ -91,6 +91,8 @@ pub enum SessionEvent {
     },
     /// News of an order.
     Order(OrderEvent),
+    /// The exchange answered a setting of its dead-man's switch.
+    Switch(SwitchAnswer),
     /// A message that is well formed and of no interest.
     Ignored {
         /// What it was, for example `event outboundAccountPosition`.

@@ -2,7 +2,7 @@
 
 use crate::types::{Order, Timestamp};
 
-use super::{HttpFailure, HttpRequest, HttpResponse, Outbox, Refusal};
+use super::{HttpFailure, HttpRequest, HttpResponse, Outbox, Refusal, SwitchRequest};
 
 /// A message that cannot be read. The connection goes on; the message is counted and logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,9 +106,10 @@ pub trait TradingSession: Session {
     /// on the private stream. Nothing is known of the order's status by it.
     fn query_fills(&mut self, order: &Order, now: Timestamp, out: &mut Outbox);
 
-    /// The connection is about to be closed for good, and some orders are to stay open: writes what
-    /// keeps the exchange from cancelling them for that. Nothing where it would not.
-    fn keep_orders(&mut self, out: &mut Outbox) {
-        let _ = out;
+    /// Sets the exchange's dead-man's switch, once the session is ready;
+    /// [`SessionEvent::Switch`](super::SessionEvent) follows. Only called where the adapter says
+    /// that there is one.
+    fn set_switch(&mut self, request: SwitchRequest, now: Timestamp, out: &mut Outbox) {
+        let _ = (request, now, out);
     }
 }

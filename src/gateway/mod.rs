@@ -331,7 +331,8 @@ impl Drop for Gateway {
         error!(
             open_orders = open.len(),
             orders = open.join(" "),
-            "the gateway was dropped without a shutdown: open orders stay on the exchanges"
+            "the gateway was dropped without a shutdown: open orders stay on the exchanges, unless a \
+             dead-man's switch cancels them"
         );
         // Handles to the orders and subscriptions may outlive it: nobody must wait for ever.
         for exchange in &inner.exchanges {

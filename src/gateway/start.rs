@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, OrderLimits, SymbolTable};
 use crate::market::Router;
 use crate::net::{self, Connector, TlsError};
-use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience};
+use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
 use crate::scope::Scope;
 use crate::shutdown::{ExchangeParts, Phase};
 use crate::state::{Record, RunEnd, SavedTicks, StateDirectory, StateError};
@@ -32,6 +32,8 @@ const LIST_RETRY: Duration = Duration::from_millis(500);
 const ANSWER_LIMIT_MIN: Duration = Duration::from_secs(1);
 /// What connections may take to close after a failed start.
 const UNDO_LIMIT: Duration = Duration::from_secs(3);
+/// What taking off their dead-man's switches may take before.
+const UNDO_DISARM_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a gateway did not start. No order has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +180,7 @@ async fn start_on(
             limits: exchange.config.rate_limits.then(|| exchange.limits.clone()),
             reserve_percent: config.orders.cancel_reserve_percent,
             no_reduce_only: exchange.adapter.no_reduce_only(),
+            switch: switch_settings(&exchange),
             symbols: Arc::clone(&exchange.symbols),
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
@@ -204,6 +207,9 @@ async fn start_on(
         return Err(problem);
     }
     abandoned.disarm();
+    for exchange in &config.exchanges {
+        say_switch(exchange);
+    }
 
     let desks = exchanges.iter().map(|e| (e.name, Arc::clone(&e.desk))).collect();
     let inner = Inner {
@@ -236,6 +242,39 @@ fn patience(config: &Config, adapter: &dyn Adapter) -> Patience {
         cancel: config.shutdown.cancel_retry,
         in_flight: adapter.longest_order_flight(),
         closed_kept: config.orders.closed_kept,
+    }
+}
+
+fn switch_settings(exchange: &Prepared) -> SwitchSettings {
+    let timeout = exchange.config.switch_timeout();
+    SwitchSettings { kind: exchange.adapter.dead_mans_switch(), timeout }
+}
+
+/// Says what becomes of the orders if this process dies. Start has awaited that a switch that is
+/// used is armed.
+fn say_switch(config: &ExchangeConfig) {
+    let exchange = config.name;
+    if !config.trading {
+        return;
+    }
+    match (config.adapter.dead_mans_switch(), config.switch_timeout()) {
+        (DeadMansSwitch::None, _) => {
+            warn!(%exchange, "no dead-man's switch: the exchange has none; orders stay open if this process dies");
+        }
+        (DeadMansSwitch::Timer { .. }, None) => {
+            warn!(%exchange, "dead-man's switch not used: orders stay open if this process dies; set `dead_mans_switch` if the account is this gateway's alone");
+        }
+        (DeadMansSwitch::ConnectionDrop { .. }, None) => {
+            warn!(%exchange, "dead-man's switch not used: orders stay open if this process dies; set `cancel_on_disconnect = true`");
+        }
+        (DeadMansSwitch::Timer { scope, .. }, Some(timeout)) => {
+            let (scope, timeout_ms) = (scope.as_str(), timeout.as_millis());
+            info!(%exchange, scope, timeout_ms, "dead-man's switch armed: if this process dies the exchange cancels every order in its scope when the time is over");
+        }
+        (DeadMansSwitch::ConnectionDrop { scope, .. }, Some(_)) => {
+            let scope = scope.as_str();
+            info!(%exchange, scope, "dead-man's switch armed: the exchange cancels every order in its scope when the connection ends");
+        }
     }
 }
 
@@ -287,9 +326,6 @@ async fn prepare(
     let unknown: Vec<_> = configured.filter(|i| symbols.symbol(*i).is_none()).collect();
     if !unknown.is_empty() {
         return Err(StartError::UnknownInstruments { exchange, instruments: unknown });
-    }
-    if config.trading && adapter.dead_mans_switch() == DeadMansSwitch::None {
-        info!(%exchange, "no dead-man's switch: orders stay open if this process dies");
     }
     let limits = adapter.order_limits(&response);
     let symbols = Arc::new(symbols);
@@ -399,7 +435,9 @@ async fn all_live(exchanges: &[Arc<ExchangeParts>], config: &Config) -> Result<(
                 exchange: exchange.name,
                 connection: ConnectionKind::Trading,
                 limit_ms: limit.as_millis(),
-                reason: "its orders could not be compared with the exchange's".into(),
+                reason: exchange.desk.switch_bars().unwrap_or_else(|| {
+                    "its orders could not be compared with the exchange's".into()
+                }),
             });
         }
     }
@@ -432,8 +470,13 @@ async fn becomes_live(
     }
 }
 
-/// Closes what was started.
+/// Closes what was started. No order was placed, so that a timer must not stay behind.
 async fn undo(root: &Scope, exchanges: &[Arc<ExchangeParts>]) {
+    let connected = exchanges.iter().filter(|exchange| !exchange.desk.is_down());
+    let disarmed = futures::future::join_all(connected.map(|e| e.desk.disarm_switch()));
+    if timeout(UNDO_DISARM_LIMIT, disarmed).await.is_err() {
+        warn!("a dead-man's switch could not be taken off in time");
+    }
     root.cancel();
     if timeout(UNDO_LIMIT, root.join()).await.is_err() {
         for exchange in exchanges {

@@ -5,6 +5,7 @@
 //! desk directly with what the exchange says, so that an answer costs no extra task.
 
 mod fallback;
+mod switching;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use super::gate::{Gate, Permit};
 use super::lane::{Command, Lane, LaneRefusal, LaneState, Popped};
 use super::limiter::Limiter;
 use super::report::order_report;
+use super::switch::{Switch, SwitchSettings};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
 use crate::exchange::{OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction};
@@ -62,6 +64,7 @@ pub(crate) struct DeskSettings {
     pub(crate) reserve_percent: u32,
     /// Why the exchange takes no reduce-only orders, if it takes none.
     pub(crate) no_reduce_only: Option<&'static str>,
+    pub(crate) switch: SwitchSettings,
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) journal: Arc<Journal>,
@@ -75,6 +78,9 @@ pub(crate) struct Desk {
     state: Mutex<State>,
     gate: Gate,
     lane: Lane,
+    /// The exchange's dead-man's switch. Its lock may be taken under that of the state, never the
+    /// other way round.
+    switch: Mutex<Switch>,
     /// Something changed that the sweeper or the coordinator may wait for.
     changed: Notify,
 }
@@ -112,7 +118,9 @@ impl Desk {
         };
         let limits = settings.limits.clone().unwrap_or_default();
         let lane = Lane::new(settings.queue, Limiter::new(limits, settings.reserve_percent));
-        Self { settings, state: Mutex::new(state), gate: Gate::new(), lane, changed: Notify::new() }
+        let switch = Mutex::new(Switch::new(settings.switch));
+        let (gate, changed) = (Gate::new(), Notify::new());
+        Self { settings, state: Mutex::new(state), gate, lane, switch, changed }
     }
 
     pub(crate) fn exchange(&self) -> ExchangeName {
@@ -163,7 +171,7 @@ impl Desk {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         state.check_restriction(exchange, &request)?;
-        self.lane.reserve(reduce_only).map_err(|refusal| state.refused(exchange, refusal))?;
+        self.lane.reserve(reduce_only).map_err(|refusal| self.refused(&state, refusal))?;
         let change = state.book.insert(id, request, self.now());
         let desk = Arc::downgrade(self);
         let stored = Box::new(move |stored| {
@@ -198,7 +206,7 @@ impl Desk {
         let refused = match stored {
             Ok(()) if is_wanted => match self.lane.submit(id, instrument, reduce_only, permit) {
                 Ok(()) => return,
-                Err(refusal) => state.refused(self.exchange(), refusal).to_string(),
+                Err(refusal) => self.refused(&state, refusal).to_string(),
             },
             Ok(()) => {
                 self.lane.give_up(reduce_only);
@@ -276,12 +284,6 @@ impl Desk {
 
     pub(crate) fn get(&self, id: ClientOrderId) -> Option<Order> {
         self.state().book.get(id).cloned()
-    }
-
-    /// Whether an order is open that is to stay so.
-    pub(crate) fn keeps_orders(&self) -> bool {
-        let state = self.state();
-        state.book.unfinished().any(|order| order.request.on_shutdown == OnShutdown::Keep)
     }
 
     pub(crate) fn unfinished(&self) -> Vec<Order> {
@@ -405,7 +407,10 @@ impl Desk {
     }
 
     fn open_when_reconciled(&self, state: &State) {
-        if self.lane.state() == LaneState::Reconciling && state.book.is_reconciled() {
+        if self.lane.state() == LaneState::Reconciling
+            && state.book.is_reconciled()
+            && self.switch_bars().is_none()
+        {
             self.lane.set_state(LaneState::Open);
             self.changed.notify_waiters();
         }
@@ -422,6 +427,7 @@ impl Desk {
     /// Closes the lane and fails the new orders in it.
     fn take_down(&self, state: &mut State, reason: &str, now: Moment) -> Effects {
         let unwritten = self.lane.set_state(LaneState::Down);
+        self.switch_lost();
         reason.clone_into(&mut state.down_reason);
         state.down_since.get_or_insert(now.monotonic);
         let mut effects = Effects::default();
@@ -441,6 +447,28 @@ impl Desk {
         let on_purpose = self.gate.phase() >= Phase::Disconnect;
         effects.changes.extend(state.book.connection_lost(reason, on_purpose, now).changes);
         self.carry_out(&mut state, effects);
+    }
+
+    fn refused(&self, state: &State, refusal: LaneRefusal) -> OrderError {
+        let exchange = self.exchange();
+        let reason = match refusal {
+            LaneRefusal::Full { capacity } => {
+                let what = format!("{capacity} orders already wait to be written to {exchange}");
+                return OrderError::Busy { what };
+            }
+            LaneRefusal::Paused { left } => {
+                let seconds = left.as_secs();
+                let what = format!("{exchange} takes no more requests for another {seconds} s");
+                return OrderError::Busy { what };
+            }
+            LaneRefusal::NotOpen(LaneState::Reconciling) => {
+                self.switch_bars().filter(|_| state.book.is_reconciled()).unwrap_or_else(|| {
+                    "its orders are still being compared with the exchange's".into()
+                })
+            }
+            LaneRefusal::NotOpen(_) => state.down_reason.clone(),
+        };
+        OrderError::NotConnected { exchange, reason }
     }
 
     fn not_sent(&self, id: ClientOrderId, reason: &str) {
@@ -610,25 +638,6 @@ impl Desk {
 }
 
 impl State {
-    fn refused(&self, exchange: ExchangeName, refusal: LaneRefusal) -> OrderError {
-        let reason = match refusal {
-            LaneRefusal::Full { capacity } => {
-                let what = format!("{capacity} orders already wait to be written to {exchange}");
-                return OrderError::Busy { what };
-            }
-            LaneRefusal::Paused { left } => {
-                let seconds = left.as_secs();
-                let what = format!("{exchange} takes no more requests for another {seconds} s");
-                return OrderError::Busy { what };
-            }
-            LaneRefusal::NotOpen(LaneState::Reconciling) => {
-                "its orders are still being compared with the exchange's".to_owned()
-            }
-            LaneRefusal::NotOpen(_) => self.down_reason.clone(),
-        };
-        OrderError::NotConnected { exchange, reason }
-    }
-
     fn check_restriction(
         &self,
         exchange: ExchangeName,

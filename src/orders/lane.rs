@@ -46,7 +46,8 @@ pub(crate) enum Popped {
 pub(crate) enum LaneState {
     /// No live connection.
     Down,
-    /// Live, but orders are still being compared with the exchange's: cancels and questions only.
+    /// Live, but orders are still being compared with the exchange's, or the dead-man's switch is
+    /// not armed: cancels and questions only.
     Reconciling,
     /// Everything passes.
     Open,
@@ -289,6 +290,11 @@ impl Lane {
             }
         }
         wait.map_or(Popped::Nothing, Popped::WaitUntil)
+    }
+
+    /// Makes the connection look again, for something else than a command.
+    pub(crate) fn wake(&self) {
+        self.waiting.notify_one();
     }
 
     /// Ends when commands may be waiting. Cancel safe.

@@ -11,6 +11,7 @@ mod journal;
 mod lane;
 mod limiter;
 mod report;
+mod switch;
 
 pub(crate) use book::{Errands, Patience};
 pub(crate) use desk::{Desk, DeskSettings, Next};
@@ -21,3 +22,4 @@ pub(crate) use ids::IdGenerator;
 pub(crate) use journal::Journal;
 pub use journal::{OrderUpdate, OrderUpdates};
 pub(crate) use lane::Command;
+pub(crate) use switch::SwitchSettings;

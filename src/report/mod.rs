@@ -3,9 +3,11 @@
 
 mod phase;
 mod shutdown_report;
+mod switch;
 
 pub use phase::{Phase, Stage};
 pub use shutdown_report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
     Outcome, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
 };
+pub use switch::{SwitchKind, SwitchReport, SwitchState};

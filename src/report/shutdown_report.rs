@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Phase, SwitchReport};
 use crate::types::{ClientOrderId, ExchangeName, ExchangeOrderId, Instrument, OrderStatus};
 use crate::types::{Quantity, Timestamp};
 
@@ -127,6 +127,9 @@ pub struct ExchangeReport {
     /// Open orders that an earlier run of this gateway placed; they are left and must be seen to.
     #[serde(default)]
     pub leftover_orders: Vec<LeftoverOrder>,
+    /// How its dead-man's switch was left.
+    #[serde(default)]
+    pub dead_mans_switch: SwitchReport,
     /// Each of its connections.
     pub connections: Vec<ConnectionReport>,
 }

@@ -136,6 +136,9 @@ impl Coordinator {
         for connection in self.exchanges.iter().flat_map(|exchange| &exchange.connections) {
             connection.begin(began);
         }
+        for exchange in &self.exchanges {
+            exchange.desk.switch_until(began + self.config.deadline);
+        }
         for phase in Phase::WORKING {
             self.enter(phase);
             let state = &mut course.state;
@@ -255,7 +258,14 @@ impl Coordinator {
                 let details = StageDetails { count: Some(count), ..StageDetails::default() };
                 stage(exchange, Stage::CancelsSent, began, &details);
             };
-            futures::future::join(sent, exchange.desk.flat()).await;
+            let confirmed = async {
+                exchange.desk.flat().await;
+                // A forced exit promises nothing, so that the exchange's own switch stays armed.
+                if !self.force.is_cancelled() {
+                    exchange.desk.disarm_switch().await;
+                }
+            };
+            futures::future::join(sent, confirmed).await;
         }))
         .await;
     }
@@ -274,6 +284,11 @@ impl Coordinator {
                 ..StageDetails::default()
             };
             stage(exchange, Stage::CancelsConfirmed, began, &details);
+            exchange.desk.leave_switch(if self.force.is_cancelled() {
+                "the exit was forced"
+            } else {
+                "the orders were not confirmed closed in time"
+            });
             for order in left {
                 let reason = order.reason.as_deref();
                 error!(
@@ -403,6 +418,7 @@ impl Coordinator {
                 orders: exchange.desk.order_reports(),
                 foreign_orders: exchange.desk.foreign_orders() as u64,
                 leftover_orders: exchange.desk.leftovers(),
+                dead_mans_switch: exchange.desk.switch_report(),
                 connections: exchange.connections.iter().map(|c| c.report()).collect(),
             })
             .collect();

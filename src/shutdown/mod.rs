@@ -8,6 +8,7 @@ mod signals;
 pub use crate::report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
     Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, Stage, StageReport, StateReport,
+    SwitchKind, SwitchReport, SwitchState,
 };
 pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
 pub(crate) use signals::Signals;

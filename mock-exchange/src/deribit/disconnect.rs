@@ -9,6 +9,8 @@ use crate::engine::{EngineEvent, Order};
 use crate::protocol::ConnectionId;
 use crate::venue::state::VenueState;
 
+const CANCEL_ON_DISCONNECT_FAILED: i64 = 10_049;
+
 #[derive(Serialize)]
 struct State {
     scope: &'static str,
@@ -29,15 +31,20 @@ impl Deribit {
     /// connections start; connections that are open stay as they are.
     pub(crate) fn set_cancel_on_disconnect(
         &mut self,
+        state: &mut VenueState,
         call: &Call<'_>,
         enabled: bool,
     ) -> Result<Reply, RpcError> {
+        state.log_request(call.connection, call.method, None);
+        let ack = state
+            .set_switch(call.connection)
+            .map_err(|text| RpcError::new(CANCEL_ON_DISCONNECT_FAILED, text))?;
         if is_account(call)? {
             self.cancel_on_disconnect = enabled;
         } else {
             self.session(socket(call)?).cancel_on_disconnect = enabled;
         }
-        Ok(Reply::new(&"ok"))
+        Ok(Reply { ack, ..Reply::new(&"ok") })
     }
 
     /// Answers `get_cancel_on_disconnect`.

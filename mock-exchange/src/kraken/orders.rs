@@ -387,15 +387,19 @@ impl Kraken {
             return refuse(state, call, "EGeneral:Invalid arguments:timeout", None);
         };
         state.log_request(Some(call.connection), &call.asked.method, None);
+        let ack = match state.set_switch(Some(call.connection)) {
+            Ok(ack) => ack,
+            Err(text) => return refuse(state, call, &text, None),
+        };
         let now = state.now();
         let after = Duration::from_secs(timeout);
         let armed = timeout != 0;
-        self.switch = armed.then(|| Instant::now() + after);
+        self.switch = armed.then(|| (Instant::now() + after, now + after));
         state.reschedule();
         let trigger_time = if armed { seconds(now + after) } else { "0".to_owned() };
         let answer = Switch { current_time: seconds(now), trigger_time };
         let text = call.asked.success(answer, now);
-        state.send(call.connection, text);
+        state.reply(call.connection, ack, text);
     }
 }
 

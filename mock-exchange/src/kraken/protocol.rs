@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ pub(crate) struct Kraken {
     pub(crate) rate: RateCounter,
     pub(crate) recent_trades: BTreeMap<InstrumentId, VecDeque<PublicTrade>>,
     /// When the dead man's switch cancels everything.
-    pub(crate) switch: Option<Instant>,
+    pub(crate) switch: Option<(Instant, Timestamp)>,
     pub(crate) full_reports: bool,
     pub(crate) amendments: u64,
     /// The last nonce of REST, by its length.
@@ -196,11 +197,15 @@ impl Protocol for Kraken {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.switch
+        self.switch.map(|(due, _)| due)
+    }
+
+    fn cancels_at(&self) -> Option<Timestamp> {
+        self.switch.map(|(_, at)| at)
     }
 
     fn deadline(&mut self, state: &mut VenueState, now: Instant) -> Vec<EngineEvent> {
-        if self.switch.is_none_or(|due| due > now) {
+        if self.switch.is_none_or(|(due, _)| due > now) {
             return Vec::new();
         }
         self.switch = None;

@@ -33,6 +33,7 @@ impl VenueShared {
                 requests: state.requests(),
                 balances: balances.map(|(asset, held)| (asset.to_string(), *held)).collect(),
                 positions: engine.open_positions().collect(),
+                cancels_at: protocol.cancels_at(),
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Serves one open socket: its loop and what is read; the rest stands in files of its own.
 
 mod closing;
+mod switching;
 mod time;
 mod writing;
 
@@ -378,6 +379,11 @@ impl<'a> Live<'a> {
             SessionEvent::UpdatesLost { reason } => {
                 self.begin_close(CLOSE_NORMAL, "updates lost", Ending::UpdatesLost { reason });
             }
+            SessionEvent::Switch(answer) => {
+                if let Role::Trading { desk } = &driver.role {
+                    desk.switch_answered(answer);
+                }
+            }
             SessionEvent::Ignored { what } => {
                 driver.record.ignored.fetch_add(1, Ordering::Relaxed);
                 debug!(%exchange, %connection, what, "ignored");
@@ -397,6 +403,8 @@ impl<'a> Live<'a> {
         self.ready_since = Some(Instant::now());
         self.driver.became_live(self.heard_before);
         if let Role::Trading { desk } = &self.driver.role {
+            // Before the comparison, which lets new orders in when it is done.
+            desk.switch_ready();
             desk.session_ready();
         }
     }

@@ -46,6 +46,9 @@ impl Live<'_> {
         if let Some(since) = self.unanswered {
             next = next.min(since + self.driver.answer_limit);
         }
+        if let Some(due) = self.switch_due() {
+            next = next.min(due);
+        }
         // While the system takes nothing, its own wake-up comes first.
         if let Some(at) = self.paced.filter(|_| !self.socket.is_unflushed()) {
             next = next.min(at);

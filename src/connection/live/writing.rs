@@ -24,7 +24,6 @@ impl Live<'_> {
             return Ok(());
         }
         if self.close_asked && (self.unsubscribed || self.unsubscribing.is_none()) {
-            self.write_keeping()?;
             self.begin_close(CLOSE_NORMAL, "shutdown", Ending::ClosedHere);
             return Ok(());
         }
@@ -32,6 +31,7 @@ impl Live<'_> {
             return if self.ready_since.is_some() { self.expect_answer() } else { Ok(()) };
         }
         let now = Instant::now();
+        self.set_switch(now);
         self.paced = None;
         while !self.backlog.is_empty() {
             self.paced = self.pacer.wait(now);
@@ -60,21 +60,6 @@ impl Live<'_> {
                 return Ok(());
             }
         }
-    }
-
-    /// Orders that stay open must survive the end of the connection; the close frame follows.
-    pub(super) fn write_keeping(&mut self) -> Result<(), Ending> {
-        let (Role::Trading { desk }, Half::Trading(session)) = (&self.driver.role, &mut self.half)
-        else {
-            return Ok(());
-        };
-        if self.ready_since.is_some() && desk.keeps_orders() {
-            session.keep_orders(&mut self.out);
-            for text in self.out.messages.drain(..) {
-                self.socket.write(text).map_err(|error| broken(&error))?;
-            }
-        }
-        Ok(())
     }
 
     /// Writes one batch of commands; tells whether more may be waiting.

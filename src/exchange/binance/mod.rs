@@ -47,6 +47,9 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600 - 600);
 /// The API has request weights instead.
 const MARKET_MESSAGE_RATE: MessageRate = MessageRate { messages: 5, per: Duration::from_secs(1) };
 
+/// Only the futures have a countdown (`countdownCancelAll`); Spot has none.
+pub(super) const DEAD_MANS_SWITCH: DeadMansSwitch = DeadMansSwitch::None;
+
 /// The production addresses.
 pub fn production() -> Endpoints {
     let address = |host: &str| {
@@ -125,11 +128,6 @@ impl Adapter for Binance {
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
         let (base, quote) = instruments::split(symbol)?;
         Instrument::new(self.exchange, base, quote).ok()
-    }
-
-    fn dead_mans_switch(&self) -> DeadMansSwitch {
-        // Only the futures have a countdown; Spot has none.
-        DeadMansSwitch::None
     }
 
     fn order_limits(&self, instruments: &HttpResponse) -> OrderLimits {

@@ -33,7 +33,8 @@ use self::trading::DeribitTrading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, CancelWeight, ConnectionKind, ConnectionRules,
     DeadMansSwitch, DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, LimitScope,
-    MarketSession, OrderLimit, OrderLimits, Probe, RateRule, SymbolTable, TradingSession,
+    MarketSession, OrderLimit, OrderLimits, Probe, RateRule, SwitchScope, SymbolTable,
+    TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -56,6 +57,15 @@ const NON_MATCHING: RateRule = RateRule::Bucket { burst: 70, refill: Duration::f
 /// How long after its writing the exchange may take an order in: each carries the time as
 /// `valid_until`, and a later one is refused (`private/buy`).
 const ORDER_VALIDITY: Duration = Duration::from_secs(5);
+
+/// Cancel on disconnect, asked for with the scope `connection`: a close frame sets it off like the
+/// loss of the socket, only `private/logout` does not (`private/enable_cancel_on_disconnect`,
+/// `private/logout`).
+pub(super) const DEAD_MANS_SWITCH: DeadMansSwitch = DeadMansSwitch::ConnectionDrop {
+    scope: SwitchScope::Connection,
+    fires_on_clean_close: true,
+    suppressed_by_logout: true,
+};
 
 /// The production addresses. The public test network has the same paths on `test.deribit.com`.
 pub fn production() -> Endpoints {
@@ -141,11 +151,6 @@ impl Adapter for Deribit {
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
         self.exchange.instrument(&symbol.to_ascii_uppercase()).ok()
-    }
-
-    /// `private/enable_cancel_on_disconnect` with the scope `connection`.
-    fn dead_mans_switch(&self) -> DeadMansSwitch {
-        DeadMansSwitch::ConnectionDrop
     }
 
     fn order_limits(&self, _: &HttpResponse) -> OrderLimits {

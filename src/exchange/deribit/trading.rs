@@ -1,4 +1,4 @@
-//! The trading session: login, the dead-man's switch, order requests, and the private stream.
+//! The trading session: login, order requests, the dead-man's switch, and the private stream.
 //!
 //! A response to an order carries the order after matching and the fills it made, and the private
 //! stream tells the same again in no fixed order. All of it is handed on: fills have an id, and a
@@ -20,7 +20,7 @@ use super::requests::Requests;
 use super::sign::Signer;
 use crate::exchange::{
     DecodeError, OrderEvent, OrderNews, Outbox, Refusal, Secret, Session, SessionEvent,
-    SymbolTable, TradingSession,
+    SwitchAnswer, SwitchOutcome, SwitchRequest, SwitchSetting, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeOrderId, Order, Quantity, Timestamp};
 
@@ -44,11 +44,9 @@ enum Request {
     Login,
     Renewal,
     Heartbeat,
-    CancelOnDisconnect,
     Subscribe,
     OpenOrders,
-    /// The dead-man's switch is taken off for orders that are to stay open.
-    Keep,
+    Switch(SwitchRequest),
     Test,
     Place(About),
     Cancel(About),
@@ -62,10 +60,12 @@ impl Request {
         match self {
             Self::Login | Self::Renewal => "public/auth",
             Self::Heartbeat => "public/set_heartbeat",
-            Self::CancelOnDisconnect => "private/enable_cancel_on_disconnect",
             Self::Subscribe => "private/subscribe",
             Self::OpenOrders => "private/get_open_orders",
-            Self::Keep => "private/disable_cancel_on_disconnect",
+            Self::Switch(SwitchRequest { setting: SwitchSetting::Arm { .. }, .. }) => {
+                "private/enable_cancel_on_disconnect"
+            }
+            Self::Switch(_) => "private/disable_cancel_on_disconnect",
             Self::Test => "public/test",
             Self::Place(_) => "order",
             Self::Cancel(_) => "cancel",
@@ -76,7 +76,7 @@ impl Request {
 
     /// Whether the session waits for it before it asks for the open orders.
     fn is_setup(self) -> bool {
-        matches!(self, Self::Login | Self::Heartbeat | Self::CancelOnDisconnect | Self::Subscribe)
+        matches!(self, Self::Login | Self::Heartbeat | Self::Subscribe)
     }
 }
 
@@ -162,7 +162,6 @@ impl DeribitTrading {
 
     fn set_up(&mut self, out: &mut Outbox) {
         self.ask(Request::Heartbeat, HEARTBEAT_INTERVAL, out);
-        self.ask(Request::CancelOnDisconnect, r#"{"scope":"connection"}"#, out);
         let channels = serde_json::json!({ "channels": CHANNELS }).to_string();
         self.ask(Request::Subscribe, &channels, out);
     }
@@ -199,7 +198,7 @@ impl DeribitTrading {
                     out.event(acknowledged(request));
                 }
             }
-            Some(request @ (Request::Heartbeat | Request::CancelOnDisconnect)) => {
+            Some(request @ Request::Heartbeat) => {
                 out.event(acknowledged(request));
                 self.list_if_set_up(out);
             }
@@ -224,7 +223,10 @@ impl DeribitTrading {
                 out.event(SessionEvent::Ready);
                 return read;
             }
-            Some(request @ Request::Keep) => out.event(acknowledged(request)),
+            Some(Request::Switch(request)) => {
+                let outcome = SwitchOutcome::Done { fires_at: None };
+                out.event(SessionEvent::Switch(SwitchAnswer { request, outcome }));
+            }
             Some(Request::Test) => out.event(SessionEvent::Pong),
             Some(Request::Place(about)) => return self.placed(envelope, Some(about), out),
             Some(Request::Cancel(about)) => return self.canceled(envelope, about, out),
@@ -436,7 +438,12 @@ impl DeribitTrading {
             Some(Request::Query(about)) if not_found => (Some(about), OrderNews::NotFound),
             Some(Request::Query(about)) => (Some(about), OrderNews::QueryFailed { reason }),
             Some(Request::Fills(fetch)) => (Some(fetch.about), OrderNews::FillsFailed { reason }),
-            Some(Request::Test | Request::Keep) => {
+            Some(Request::Switch(request)) => {
+                let outcome = SwitchOutcome::Refused { code, reason };
+                out.event(SessionEvent::Switch(SwitchAnswer { request, outcome }));
+                return;
+            }
+            Some(Request::Test) => {
                 out.event(SessionEvent::ExchangeError { code, reason });
                 return;
             }
@@ -619,8 +626,7 @@ impl TradingSession for DeribitTrading {
         }
     }
 
-    /// Even a clean close makes the exchange cancel the orders of the connection.
-    fn keep_orders(&mut self, out: &mut Outbox) {
-        self.ask(Request::Keep, r#"{"scope":"connection"}"#, out);
+    fn set_switch(&mut self, request: SwitchRequest, _: Timestamp, out: &mut Outbox) {
+        self.ask(Request::Switch(request), r#"{"scope":"connection"}"#, out);
     }
 }

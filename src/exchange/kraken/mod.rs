@@ -18,6 +18,7 @@ mod questions;
 mod reports;
 mod requests;
 mod sign;
+mod switch;
 #[cfg(test)]
 mod testing;
 mod ticks;
@@ -31,7 +32,7 @@ use url::Url;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
     DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, OrderLimits,
-    Probe, SymbolTable, TradingSession,
+    Probe, SwitchScope, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -53,6 +54,17 @@ const DEAD_AFTER: Duration = Duration::from_secs(15);
 
 /// How long the exchange lets an order wait for its engine when the order names no `deadline`.
 const DEFAULT_ORDER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// `cancel_all_orders_after`: one timer for the whole account, set in whole seconds below a day; zero
+/// takes it off. The exchange advises to set it every 15 to 30 seconds.
+/// Source: <https://docs.kraken.com/api/docs/websocket-v2/cancel_after>.
+pub(super) const DEAD_MANS_SWITCH: DeadMansSwitch = DeadMansSwitch::Timer {
+    scope: SwitchScope::Account,
+    timeout_min: Duration::from_secs(1),
+    timeout_max: Duration::from_secs(86_399),
+    step: Duration::from_secs(1),
+    refresh_max: Duration::from_secs(30),
+};
 
 /// The production addresses. There is no public test network for spot trading.
 ///
@@ -138,11 +150,6 @@ impl Adapter for Kraken {
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {
         instruments::instrument(self.exchange, symbol)
-    }
-
-    /// `cancel_all_orders_after`, over the whole account and all its connections.
-    fn dead_mans_switch(&self) -> DeadMansSwitch {
-        DeadMansSwitch::AccountTimer
     }
 
     /// Source: <https://docs.kraken.com/api/docs/websocket-v2/add_order>, `reduce_only`.

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::exchange::{DecodeError, OrderEvent, OrderNews, Outbox};
+use crate::exchange::{DecodeError, OrderEvent, OrderNews, Outbox, SwitchRequest};
 use crate::types::{ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce};
 
 use super::messages::{
@@ -32,6 +32,7 @@ pub(super) enum Sent {
     Submit(About),
     Cancel(About),
     CancelBatch(Vec<About>),
+    Switch(SwitchRequest),
 }
 
 /// The order that a request is about.
@@ -59,13 +60,14 @@ impl Sent {
             Self::Submit(_) => "add_order",
             Self::Cancel(_) => "cancel_order",
             Self::CancelBatch(_) => "batch_cancel",
+            Self::Switch(_) => super::switch::METHOD,
         }
     }
 
     /// The one order that it is about.
     pub(super) fn about(&self) -> Option<About> {
         match self {
-            Self::Subscribe | Self::CancelBatch(_) => None,
+            Self::Subscribe | Self::CancelBatch(_) | Self::Switch(_) => None,
             Self::Submit(about) | Self::Cancel(about) => Some(*about),
         }
     }

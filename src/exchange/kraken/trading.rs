@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::exchange::{
     DecodeError, HttpFailure, HttpRequest, HttpResponse, OrderEvent, OrderNews, Outbox, Refusal,
-    Session, SessionEvent, SymbolTable, TradingSession,
+    Session, SessionEvent, SwitchRequest, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeOrderId, Order, Timestamp};
 
@@ -26,6 +26,7 @@ use super::questions::Questions;
 use super::reports::read_reports;
 use super::requests::Requests;
 use super::sign::Account;
+use super::switch;
 
 /// Beyond this many orders that batches left they are forgotten, and join batches again.
 const MAX_ALONE: usize = 4096;
@@ -182,6 +183,9 @@ impl KrakenTrading {
                 }
             }
             ("subscribe", _) => self.subscription(outcome, out)?,
+            (switch::METHOD, Some(Sent::Switch(request))) => {
+                out.event(SessionEvent::Switch(switch::answer(*request, outcome)));
+            }
             _ => out.event(match outcome {
                 Outcome::Done(_) => SessionEvent::Acknowledged { request: shorten(method) },
                 Outcome::Failed(error) => {
@@ -346,6 +350,11 @@ impl TradingSession for KrakenTrading {
         for order in single {
             self.cancel(order, now, out);
         }
+    }
+
+    fn set_switch(&mut self, request: SwitchRequest, _: Timestamp, out: &mut Outbox) {
+        let number = self.requests.add(Sent::Switch(request));
+        out.messages.push(switch::request(request.setting, self.token(), number));
     }
 
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::exchange::{ConnectionKind, OrderEvent, OrderNews, SymbolTable};
-use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience};
+use crate::exchange::{ConnectionKind, DeadMansSwitch, OrderEvent, OrderNews, SymbolTable};
+use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
 use crate::state::RecoveredOrder;
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
@@ -53,6 +53,7 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
         limits: None,
         reserve_percent: 25,
         no_reduce_only: None,
+        switch: SwitchSettings { kind: DeadMansSwitch::None, timeout: None },
         symbols: Arc::new(SymbolTable::new([spec(name)])),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),

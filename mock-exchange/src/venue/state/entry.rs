@@ -31,6 +31,21 @@ impl VenueState {
         self.dirty = true;
     }
 
+    /// Sets a dead man's switch, as the faults have it: how to answer, or the text of a refusal.
+    pub(crate) fn set_switch(&mut self, from: Option<ConnectionId>) -> Result<Ack, String> {
+        let occasion = Occasion { connection: self.origin(from), order: None };
+        let (mut ack, mut after) = (Ack::Send, Vec::new());
+        for action in self.faults.strike(When::Switch, occasion, Instant::now()) {
+            match action {
+                FaultAction::RefuseSwitch { text } => return Err(text),
+                FaultAction::LoseSwitchAck => ack = Ack::Lose,
+                other => after.push(other),
+            }
+        }
+        self.disturb_origin(from, &after);
+        Ok(ack)
+    }
+
     /// Places an order, as the faults have it. Answer first, then publish the events.
     pub(crate) fn place(&mut self, from: Option<ConnectionId>, order: NewOrder) -> Placed {
         self.placed += 1;

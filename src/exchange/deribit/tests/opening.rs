@@ -62,30 +62,22 @@ fn a_key_without_a_needed_right_is_refused_and_the_right_is_named() {
 }
 
 #[test]
-fn the_dead_mans_switch_is_armed_before_any_order_can_be_placed() {
-    let (mut session, requests) = logged_in();
+fn signs_of_life_are_asked_for_with_the_subscription() {
+    let (_, requests) = logged_in();
     let methods: Vec<_> = requests.iter().map(|request| request["method"].clone()).collect();
-    assert_eq!(
-        methods,
-        ["public/set_heartbeat", "private/enable_cancel_on_disconnect", "private/subscribe"]
-    );
+    assert_eq!(methods, ["public/set_heartbeat", "private/subscribe"]);
     assert_eq!(requests[0]["params"]["interval"], 10);
-    assert_eq!(requests[1]["params"]["scope"], "connection");
     assert_eq!(
-        requests[2]["params"]["channels"],
+        requests[1]["params"]["channels"],
         serde_json::json!(["user.orders.any.any.raw", "user.trades.any.any.raw"])
     );
-    let failed = error(&requests[1]["id"], 10_049, "cancel_on_disconnect_failed");
-    let refused = refusal(told(&mut *session, &failed));
-    assert_eq!(refused.request, "private/enable_cancel_on_disconnect");
 }
 
 #[test]
 fn open_orders_are_listed_when_the_stream_runs_and_then_all_is_ready() {
     let (mut session, requests) = logged_in();
-    told(&mut *session, &answer(&requests[2]["id"], SUBSCRIBED));
-    told(&mut *session, &answer(&requests[0]["id"], "\"ok\""));
-    let out = receive(&mut *session, &answer(&requests[1]["id"], "\"ok\"")).unwrap();
+    told(&mut *session, &answer(&requests[1]["id"], SUBSCRIBED));
+    let out = receive(&mut *session, &answer(&requests[0]["id"], "\"ok\"")).unwrap();
     let request = only(&out);
     assert_eq!(request["method"], "private/get_open_orders");
     let list = r#"[{"order_id":"1","order_state":"open","label":"gw1","amount":20,"filled_amount":10.0},
@@ -115,7 +107,7 @@ fn open_orders_are_listed_when_the_stream_runs_and_then_all_is_ready() {
 #[test]
 fn a_private_channel_that_is_silently_left_out_refuses_the_session() {
     let (mut session, requests) = logged_in();
-    let text = answer(&requests[2]["id"], r#"["user.trades.any.any.raw"]"#);
+    let text = answer(&requests[1]["id"], r#"["user.trades.any.any.raw"]"#);
     let refused = refusal(told(&mut *session, &text));
     assert_eq!(refused.reason, "not subscribed: user.orders.any.any.raw");
 }

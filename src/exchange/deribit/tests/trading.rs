@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::exchange::{SwitchAnswer, SwitchOutcome, SwitchRequest, SwitchSetting};
 
 fn submit(session: &mut dyn TradingSession, request: NewOrder) -> Value {
     let mut out = Outbox::default();
@@ -220,15 +223,30 @@ fn a_question_is_answered_by_status_not_found_or_failure() {
 }
 
 #[test]
-fn orders_that_stay_open_take_the_dead_mans_switch_off() {
+fn the_dead_mans_switch_is_set_for_this_connection_and_the_answer_names_the_request() {
     let mut session = ready();
-    let mut out = Outbox::default();
-    session.keep_orders(&mut out);
-    let request = only(&out);
-    assert_eq!(request["method"], "private/disable_cancel_on_disconnect");
-    assert_eq!(request["params"]["scope"], "connection");
-    let events = told(&mut *session, &answer(&request["id"], "\"ok\""));
-    assert!(matches!(events.as_slice(), [SessionEvent::Acknowledged { .. }]), "{events:?}");
+    let cases = [
+        (SwitchSetting::Arm { timeout: Duration::ZERO }, "private/enable_cancel_on_disconnect"),
+        (SwitchSetting::Disarm, "private/disable_cancel_on_disconnect"),
+    ];
+    for (number, (setting, method)) in (1..).zip(cases) {
+        let asked = SwitchRequest { number, setting };
+        let mut set = || {
+            let mut out = Outbox::default();
+            session.set_switch(asked, now(), &mut out);
+            only(&out)
+        };
+        let (first, second) = (set(), set());
+        assert_eq!(first["method"], method);
+        assert_eq!(first["params"], serde_json::json!({ "scope": "connection" }));
+        let answered = |outcome| [SessionEvent::Switch(SwitchAnswer { request: asked, outcome })];
+        let done = SwitchOutcome::Done { fires_at: None };
+        assert_eq!(told(&mut *session, &answer(&first["id"], "\"ok\"")), answered(done));
+        let reason = "cancel_on_disconnect_failed".to_owned();
+        let text = error(&second["id"], 10_049, &reason);
+        let refused = SwitchOutcome::Refused { code: Some(10_049), reason };
+        assert_eq!(told(&mut *session, &text), answered(refused));
+    }
 }
 
 #[test]
