@@ -88,7 +88,7 @@ async fn a_timer_that_is_not_configured_is_never_touched() {
     let mut bench = Bench::start(&[KRAKEN]).await;
     bench.config.exchanges[0].account_is_ours = true;
     let gateway = bench.gateway().await;
-    let said = logs::with(&["dead-man's switch not used", "exchange=kraken"]);
+    let said = logs::with(&["dead-man's switch is off", "exchange=kraken"]);
     assert!(said.iter().any(|line| line.level == Level::WARN), "{said:?}");
     rest(&gateway, KRAKEN, 1).await;
     let report = within(gateway.shutdown()).await;

@@ -165,6 +165,7 @@ fn exchange<'t>(
     set(&mut exchange.allow_insecure, reader.flag(s, "allow_insecure"));
     set(&mut exchange.trading, reader.flag(s, "trading"));
     set(&mut exchange.rate_limits, reader.flag(s, "rate_limits"));
+    switch(reader, s, &mut exchange);
     exchange.credentials = match credentials(reader, s) {
         Keys::Given(credentials) => Some(credentials),
         Keys::Absent if exchange.trading => {
@@ -184,7 +185,6 @@ fn exchange<'t>(
             Fault::new(s.key("ca_file"), format!("{} cannot be read: {error}", file.display()));
         reader.fault_of_key(fault);
     }
-    switch(reader, s, &mut exchange);
     let listed = instruments(reader, s, exchange.name);
     let mut section = reader.section(s, "connection");
     exchange.connection = base;

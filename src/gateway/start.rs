@@ -259,21 +259,18 @@ fn say_switch(config: &ExchangeConfig) {
     }
     match (config.adapter.dead_mans_switch(), config.switch_timeout()) {
         (DeadMansSwitch::None, _) => {
-            warn!(%exchange, "no dead-man's switch: the exchange has none; orders stay open if this process dies");
+            warn!(%exchange, "no dead-man's switch: orders stay open if this process dies");
         }
-        (DeadMansSwitch::Timer { .. }, None) => {
-            warn!(%exchange, "dead-man's switch not used: orders stay open if this process dies; set `dead_mans_switch` if the account is this gateway's alone");
-        }
-        (DeadMansSwitch::ConnectionDrop { .. }, None) => {
-            warn!(%exchange, "dead-man's switch not used: orders stay open if this process dies; set `cancel_on_disconnect = true`");
+        (_, None) => {
+            warn!(%exchange, "dead-man's switch is off: orders stay open if this process dies");
         }
         (DeadMansSwitch::Timer { scope, .. }, Some(timeout)) => {
             let (scope, timeout_ms) = (scope.as_str(), timeout.as_millis());
-            info!(%exchange, scope, timeout_ms, "dead-man's switch armed: if this process dies the exchange cancels every order in its scope when the time is over");
+            info!(%exchange, scope, timeout_ms, "dead-man's switch is on");
         }
         (DeadMansSwitch::ConnectionDrop { scope, .. }, Some(_)) => {
             let scope = scope.as_str();
-            info!(%exchange, scope, "dead-man's switch armed: the exchange cancels every order in its scope when the connection ends");
+            info!(%exchange, scope, "dead-man's switch is on: the end of the connection");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use exchange_gateway::config::ExchangeConfig;
-use exchange_gateway::exchange::{AdapterKind, Credentials, Secret};
+use exchange_gateway::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
 use exchange_gateway::{Config, Gateway};
 use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
 use url::Url;
@@ -139,6 +139,11 @@ fn gateway_config(
             api_key: Secret::new(keys.api_key),
             api_secret: Secret::new(keys.api_secret),
         });
+        if matches!(kind.dead_mans_switch(), DeadMansSwitch::Timer { .. }) {
+            // Nobody else trades on the account of a mock.
+            exchange.account_is_ours = true;
+            exchange.dead_mans_switch = Some(SWITCH);
+        }
         for instrument in venue.instruments().iter().take(INSTRUMENTS) {
             let pair = match instrument.contract {
                 // A contract is no pair of assets; it goes by the exchange's own name.
@@ -151,6 +156,9 @@ fn gateway_config(
     }
     Ok(config)
 }
+
+/// The time of a dead-man's switch that is a timer.
+const SWITCH: Duration = Duration::from_secs(60);
 
 /// Instruments an exchange.
 const INSTRUMENTS: usize = 3;
