@@ -13,7 +13,8 @@ use exchange_gateway::shutdown::{
 use exchange_gateway::types::OrderStatus as Status;
 use exchange_gateway::{Gateway, OrderError, StartError};
 use mock_exchange::{
-    ClosedBy, Disconnect, ExchangeLedger, Fault, FaultAction, OrderStatus, RequestRecord,
+    ClosedBy, ConnectionKind, Disconnect, ExchangeLedger, Fault, FaultAction, OrderStatus,
+    RequestRecord, Target,
 };
 use rust_decimal::Decimal;
 use tracing::Level;
@@ -40,6 +41,11 @@ fn settings(witness: &ExchangeLedger) -> Vec<&RequestRecord> {
                 || request.method.ends_with("_cancel_on_disconnect"))
     };
     witness.requests.iter().filter(is_setting).collect()
+}
+
+/// A fault of the gateway's own cancels: what the switch cancels is not asked for by anybody.
+fn on_the_connection(action: FaultAction) -> Fault {
+    Fault::new(action).on(Target::Connection(ConnectionKind::Trading)).times(0)
 }
 
 /// Whether the timer has gone off.
@@ -150,7 +156,7 @@ async fn an_order_that_is_not_confirmed_closed_leaves_the_timer_armed_to_the_dea
     bench.config.shutdown.disconnect = Duration::from_secs(1);
     let gateway = bench.gateway().await;
     let stays = rest(&gateway, KRAKEN, 1).await.remove(0).id();
-    bench.add(Fault::new(FaultAction::IgnoreCancel { ack: false, for_ms: None }).times(0));
+    bench.add(on_the_connection(FaultAction::IgnoreCancel { ack: false, for_ms: None }));
     let report = within(gateway.shutdown()).await;
     assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
     assert_eq!(reported(&report, stays).fate, OrderFate::StillOpen);
@@ -158,7 +164,6 @@ async fn an_order_that_is_not_confirmed_closed_leaves_the_timer_armed_to_the_dea
     let fires_at = fires_at.expect("a timer has a time");
     assert!(fires_at >= report.started);
     assert_eq!(reason, "orders open or unknown: 1");
-    bench.mock.faults().clear();
     // It was set to an hour: that it goes off at all within the test is the shutdown's setting.
     let ledger = bench.ledger(|l| fired(l.exchange(KRAKEN))).await;
     assert_eq!(ledger.exchange(KRAKEN).open_orders, []);
@@ -204,7 +209,7 @@ async fn a_forced_exit_leaves_the_timer_armed_and_says_that_kept_orders_go_with_
     let gateway = bench.gateway().await;
     rest(&gateway, KRAKEN, 1).await;
     within(gateway.orders().submit(resting(KRAKEN).keep_on_shutdown())).await.expect("it rests");
-    bench.add(Fault::new(FaultAction::IgnoreCancel { ack: false, for_ms: None }).times(0));
+    bench.add(on_the_connection(FaultAction::IgnoreCancel { ack: false, for_ms: None }));
     gateway.force();
     let report = within(gateway.shutdown()).await;
     let (_, reason) = left_armed(&report);
@@ -332,16 +337,8 @@ async fn on_deribit_the_close_itself_cancels_what_was_not_confirmed_closed() {
     let stays = rest(&gateway, DERIBIT, 1).await.remove(0).id();
     let kept = within(gateway.orders().submit(resting(DERIBIT).keep_on_shutdown())).await;
     let kept = kept.expect("it rests").id();
-    // For as long as the gateway asks, and not when the connection ends.
-    let ignore = FaultAction::RejectCancel { code: None, text: "not now".into() };
-    bench.add(Fault::new(ignore).times(0));
-    let mut phase = gateway.phase();
-    let stopping = async {
-        let cancelled = phase.wait_for(|phase| *phase > exchange_gateway::Phase::CancelPending);
-        within(cancelled).await.expect("the gateway runs");
-        bench.mock.faults().clear();
-    };
-    let (report, ()) = tokio::join!(gateway.shutdown(), stopping);
+    bench.add(on_the_connection(FaultAction::RejectCancel { code: None, text: "no".into() }));
+    let report = within(gateway.shutdown()).await;
     assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
     assert!(reported(&report, stays).fate.is_left());
     let (fires_at, reason) = left_armed(&report);
