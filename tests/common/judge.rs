@@ -13,9 +13,9 @@ pub fn places(method: &str) -> bool {
     matches!(method, "order.place" | "add_order")
 }
 
-/// Whether a request cancels an order.
+/// Whether a request cancels an order, or several.
 pub fn cancels(method: &str) -> bool {
-    matches!(method, "order.cancel" | "cancel_order")
+    matches!(method, "order.cancel" | "cancel_order" | "batch_cancel")
 }
 
 /// Every order open at an exchange is named in the report as left or kept; every order that the
