@@ -125,7 +125,7 @@ fn a_log_file_that_hangs_does_not_hold_up_the_shutdown() {
     // A reader that opens the pipe and never reads; held until the process has ended.
     thread::spawn(move || _ = opened.0.send(std::fs::File::open(reader)));
     let mut child = demo(directory.path())
-        .args(["--exchanges", "binance", "--orders", "90", "--log"])
+        .args(["--exchanges", "binance,kraken", "--orders", "90", "--log"])
         .arg(&log)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
