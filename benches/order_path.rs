@@ -1,4 +1,4 @@
-//! Orders from a bot to the exchange's answer, beside a bare client that writes the same signed
+//! Orders from a bot over the state database to the exchange's answer, beside a bare client that writes the same signed
 //! request and waits for the same answer.
 //!
 //! `cargo bench --bench order_path`, or with `-- --quick` for a smoke run. Gateway and bare client
@@ -11,6 +11,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exchange_gateway::state::Durability;
 use exchange_gateway::types::{NewOrder, OrderStatus, Side};
 use exchange_gateway::{Environment, Gateway, Outcome};
 use floor::{Floor, NotedConnector, WriteClock, timed};
@@ -33,11 +34,12 @@ impl Times {
     }
 }
 
-async fn measure(exchange: &str, rounds: usize) -> (Times, Times) {
+async fn measure(exchange: &str, durability: Durability, rounds: usize) -> (Times, Times) {
     let (beside, with) = (mock(&[exchange], Duration::ZERO), mock(&[exchange], Duration::ZERO));
     let mut floor = Floor::start(&beside.venue(exchange).expect("a venue")).await;
     let state = tempfile::tempdir().expect("a temporary directory");
-    let config = support::config(&[with.venue(exchange).expect("a venue")], &state);
+    let mut config = support::config(&[with.venue(exchange).expect("a venue")], &state);
+    config.gateway.durability = durability;
     let clock = WriteClock::new();
     let noted = clock.clone();
     let mut environment = Environment::system();
@@ -78,14 +80,22 @@ async fn measure(exchange: &str, rounds: usize) -> (Times, Times) {
 fn main() {
     let rounds = if is_quick() { 50 } else { 2000 };
     let mut rows = Vec::new();
-    for exchange in ["binance", "kraken"] {
-        let (floor, gateway) = current_thread().block_on(measure(exchange, rounds));
+    let cases = [
+        ("binance", Durability::Process),
+        ("kraken", Durability::Process),
+        ("binance", Durability::Power),
+        ("kraken", Durability::Power),
+    ];
+    for (exchange, durability) in cases {
+        let measured = measure(exchange, durability, rounds);
+        let (floor, gateway) = current_thread().block_on(measured);
+        let stored = durability.as_str();
         for (what, floor, gateway) in [
             ("submit to written", &floor.written, &gateway.written),
             ("submit to answer", &floor.answered, &gateway.answered),
         ] {
             rows.push(vec![
-                format!("{exchange}, {what}"),
+                format!("{exchange}, {what}, durability {stored}"),
                 format!("{:.1} µs", median(floor)),
                 format!("{:.1} µs", median(gateway)),
                 format!("{:.2}", median(gateway) / median(floor)),

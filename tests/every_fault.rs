@@ -104,7 +104,7 @@ fn cases() -> Vec<Case> {
     case(true, Fault::new(FaultAction::SendBinary).times(2));
     case(true, on(trading, FaultAction::SendInvalidUtf8).when(When::Place));
     case(true, on(market, FaultAction::SendInvalidUtf8));
-    case(true, on(trading, FaultAction::SendOversized { bytes: 2 << 20 }).when(When::Cancel));
+    case(true, on(trading, FaultAction::SendOversized { bytes: 17 << 20 }).when(When::Cancel));
     case(true, on(trading, FaultAction::SendTruncated).when(When::Update));
     case(true, on(trading, FaultAction::SendTruncated).when(When::Cancel));
     case(true, always(FaultAction::SendUnknownEvent).when(When::Update));

@@ -27,7 +27,7 @@ fn breaks() -> Vec<FaultAction> {
         FaultAction::Close { code: 1001, reason: "going away".into() },
         FaultAction::Close { code: 1012, reason: "service restart".into() },
         FaultAction::SendTruncated,
-        FaultAction::SendOversized { bytes: 2 << 20 },
+        FaultAction::SendOversized { bytes: 17 << 20 },
         FaultAction::SendInvalidUtf8,
     ]
 }

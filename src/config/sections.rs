@@ -107,7 +107,8 @@ pub struct ConnectionConfig {
     /// Shorter than a round trip drops every connection instead of closing it.
     pub close_timeout: Duration,
     /// A larger message ends the connection. Default 1 MiB, from 1 KiB to 64 MiB. It bounds what
-    /// a broken peer can make the gateway hold in memory.
+    /// a broken peer can make the gateway hold in memory. Trading connections take 16 MiB at least,
+    /// because an exchange lists thousands of open orders in one message.
     pub max_message_bytes: usize,
     /// The wait before the first reconnect; it doubles with full jitter. Default 250 ms.
     pub backoff_min: Duration,

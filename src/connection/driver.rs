@@ -66,6 +66,8 @@ pub(crate) struct Driver {
     pub(crate) random: fastrand::Rng,
 }
 
+/// The least that the limit on messages is on trading connections, in bytes.
+const TRADING_MESSAGE: usize = 16 << 20;
 /// During a shutdown, the longest wait before a trading connection is tried again.
 const HURRIED_WAIT: Duration = Duration::from_millis(500);
 /// During a shutdown, the longest that one step of connecting may take.
@@ -214,11 +216,20 @@ impl Driver {
                 .connect(&rules.url)
                 .await
                 .map_err(|error| Ending::CannotConnect { reason: error.to_string() })?;
-            Socket::handshake(&rules.url, stream, self.config.max_message_bytes)
+            Socket::handshake(&rules.url, stream, self.largest_message())
                 .await
                 .map_err(|error| Ending::CannotConnect { reason: error.to_string() })
         };
         self.limited("connecting", connect).await?
+    }
+
+    /// The largest message that is read. The list of open orders comes as one message, about half a
+    /// kilobyte an order, and without it no order could be cancelled.
+    fn largest_message(&self) -> usize {
+        match self.role {
+            Role::Market { .. } => self.config.max_message_bytes,
+            Role::Trading { .. } => self.config.max_message_bytes.max(TRADING_MESSAGE),
+        }
     }
 
     /// Gives a step of connecting its time, which a shutdown shortens.

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
@@ -15,6 +17,10 @@ use crate::types::Order;
 pub(super) const SOFT_LIMIT: usize = 16_384;
 /// Records that may wait at all, and that are kept in memory after a failure.
 pub(super) const HARD_LIMIT: usize = 131_072;
+
+/// How long the thread looks for more before it sleeps. Waking it costs more than a commit, and what
+/// happens to one order comes in quick succession.
+const LINGER: Duration = Duration::from_micros(100);
 
 /// What is called once a record is committed, or is known never to be. It runs on the writer's
 /// thread, so it must be quick and must not wait.
@@ -45,6 +51,8 @@ pub(super) struct State {
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// Whether something waits, to be read without the lock.
+    filled: AtomicBool,
     failure: watch::Sender<Option<WriteFailed>>,
     soft_limit: usize,
     hard_limit: usize,
@@ -56,6 +64,7 @@ impl Queue {
         Arc::new(Self {
             state: Mutex::default(),
             wake: Condvar::new(),
+            filled: AtomicBool::new(false),
             failure,
             soft_limit,
             hard_limit,
@@ -95,6 +104,7 @@ impl Queue {
 
     fn enqueue(&self, mut state: MutexGuard<'_, State>, item: Item) {
         state.queue.push_back(item);
+        self.filled.store(true, Ordering::Release);
         let wake = std::mem::take(&mut state.sleeping);
         drop(state);
         if wake {
@@ -114,6 +124,7 @@ impl Queue {
     /// Moves the next items, at most `limit`, into the empty `group`; waits for some. `false` when
     /// there are none and there will be none.
     pub(super) fn take(&self, group: &mut Vec<Item>, limit: usize) -> bool {
+        self.linger();
         let mut state = self.state();
         while state.queue.is_empty() {
             if state.closing {
@@ -124,9 +135,18 @@ impl Queue {
         }
         state.sleeping = false;
         let count = limit.min(state.queue.len());
+        self.filled.store(count < state.queue.len(), Ordering::Release);
         group.extend(state.queue.drain(..count));
         state.in_flight = count;
         true
+    }
+
+    /// Looks for something to do for a moment, and leaves the processor to whoever wants it.
+    fn linger(&self) {
+        let began = Instant::now();
+        while !self.filled.load(Ordering::Acquire) && began.elapsed() < LINGER {
+            std::thread::yield_now();
+        }
     }
 
     pub(super) fn failure(&self) -> Option<WriteFailed> {
@@ -173,6 +193,7 @@ impl Queue {
     /// Takes in no more; the thread ends when it has written what is there.
     pub(super) fn close(&self) {
         self.state().closing = true;
+        self.filled.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 }
