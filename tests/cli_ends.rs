@@ -213,3 +213,29 @@ fn a_third_signal_ends_at_once_and_names_the_orders_that_are_left() {
     let orders = told.split("orders that are open or unknown:\n").nth(1).unwrap_or_default();
     assert_eq!(orders.lines().filter(|line| line.starts_with("  gw")).count(), 3, "{told}");
 }
+
+#[test]
+fn a_demo_after_a_killed_one_is_clean() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut child = demo(&state)
+        .args(["--exchanges", "kraken", "--orders", "3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("kraken:BTC-USD bid ") {
+        line.clear();
+        assert_ne!(output.read_line(&mut line).unwrap(), 0, "the program ended early");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut next = Command::new(env!("CARGO_BIN_EXE_exchange-gateway"));
+    next.args(["demo", "--exchanges", "kraken", "--for", "1s", "--state-dir"]).arg(&state);
+    let next = next.output().unwrap();
+    let told = String::from_utf8_lossy(&next.stdout);
+    assert_eq!(next.status.code(), Some(0), "{told}");
+    assert!(told.contains("orders of a demo that was killed ended with its exchanges"), "{told}");
+}

@@ -100,3 +100,28 @@ fn a_directory_without_a_database_is_said_to_be_one() {
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "a file is left behind");
 }
+
+#[test]
+fn an_order_that_nobody_will_settle_is_settled_by_hand() {
+    let directory = tempfile::tempdir().unwrap();
+    fill_small(directory.path());
+    let open = |directory: &Path| {
+        let (_, shown, _) = state(directory, &["show", "orders", "--open", "--json"]);
+        shown.lines().count()
+    };
+    assert_eq!(open(directory.path()), 3);
+    let (code, shown, output) =
+        state(directory.path(), &["settle", "gw000001", "gw999999", "--as", "canceled"]);
+    assert_eq!(code, Some(1), "one of them is not there");
+    assert_eq!(shown, "gw000001 is canceled\n");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("gw999999: there is no unfinished order"), "{message}");
+    assert_eq!(open(directory.path()), 2);
+    let (code, ..) = state(directory.path(), &["settle", "gw000002", "--as", "filled"]);
+    assert_eq!((code, open(directory.path())), (Some(0), 1));
+    // Nothing is made where there was nothing.
+    let empty = tempfile::tempdir().unwrap();
+    let (code, ..) = state(empty.path(), &["settle", "gw000001", "--as", "canceled"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}

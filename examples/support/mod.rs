@@ -17,15 +17,18 @@ pub(crate) async fn mock_exchanges() -> Result<(MockExchange, Config), Box<dyn E
         seed: 7,
         binance: Some(VenueConfig::default()),
         kraken: Some(VenueConfig::default()),
+        deribit: Some(VenueConfig::default()),
         ..MockConfig::default()
     })
     .await?;
     let mut config = Config::default();
-    config.gateway.state_dir = std::env::temp_dir().join("exchange-gateway-examples");
+    // A directory for each run: the exchanges in the process remember no earlier one.
+    config.gateway.state_dir = tempfile::tempdir()?.keep();
     for venue in mock.venues() {
         let adapter = AdapterKind::from_name(venue.name()).ok_or("no adapter for this exchange")?;
         let (market, trading) = match adapter {
             AdapterKind::Kraken => ("/v2", "/v2"),
+            AdapterKind::Deribit => ("/ws/api/v2", "/ws/api/v2"),
             _ => ("/stream", "/ws-api/v3"),
         };
         let keys = venue.credentials();
@@ -33,7 +36,8 @@ pub(crate) async fn mock_exchanges() -> Result<(MockExchange, Config), Box<dyn E
         exchange.market_url = Some(format!("{}{market}", venue.ws_url()).parse()?);
         exchange.trading_url = Some(format!("{}{trading}", venue.ws_url()).parse()?);
         exchange.http_url = Some(venue.http_url().parse()?);
-        exchange.instruments = vec![exchange.name.instrument("BTC-USDT")?];
+        let pair = if adapter == AdapterKind::Deribit { "BTC-PERPETUAL" } else { "BTC-USDT" };
+        exchange.instruments = vec![exchange.name.instrument(pair)?];
         exchange.credentials = Some(Credentials {
             api_key: Secret::new(keys.api_key),
             api_secret: Secret::new(keys.api_secret),

@@ -1,19 +1,22 @@
 //! `state`: what the database holds, whether it is sound, and its recovery.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{Cell, Table};
 use exchange_gateway::LastTick;
+use exchange_gateway::StateDirectory;
 use exchange_gateway::state::{
     BookedFill, Damage, RecoverReport, RunSummary, StateError, StateView, VerifyReport, recover,
-    verify,
+    settle, verify,
 };
-use exchange_gateway::types::{Order, OrderKind, TickData, Timestamp};
+use exchange_gateway::types::{ClientOrderId, Order, OrderKind, OrderStatus, TickData, Timestamp};
 use serde::Serialize;
 
 use super::report_table::{judged, new_table, right, shown};
-use super::state_args::{StateAction, StateArgs, StatePlace, StateRows, StateShowArgs};
+use super::state_args::{
+    SettledStatus, StateAction, StateArgs, StatePlace, StateRows, StateSettleArgs, StateShowArgs,
+};
 use super::{USAGE, check, output};
 
 const DAMAGED: u8 = 1;
@@ -22,6 +25,7 @@ pub(crate) fn state(args: &StateArgs) -> io::Result<u8> {
     let (place, json) = match &args.action {
         StateAction::Show(args) => (&args.place, args.json),
         StateAction::Verify(args) | StateAction::Recover(args) => (&args.place, args.json),
+        StateAction::Settle(args) => (&args.place, args.json),
     };
     let Some(directory) = directory(place) else { return Ok(USAGE) };
     let mut out = output::stdout();
@@ -34,6 +38,9 @@ pub(crate) fn state(args: &StateArgs) -> io::Result<u8> {
         }
         StateAction::Recover(_) => {
             recover(&directory).map(|report| show_recovered(&mut out, &report, json))
+        }
+        StateAction::Settle(args) => {
+            settled(&directory, args).map(|orders| show_settled(&mut out, args, &orders))
         }
     };
     let code = match done {
@@ -63,6 +70,37 @@ fn show_verified(out: &mut impl Write, report: &VerifyReport, json: bool) -> io:
         show_report(out, report)?;
     }
     Ok(if report.is_sound() { 0 } else { DAMAGED })
+}
+
+/// Settles the named orders, of those that there are and that have not ended.
+fn settled(directory: &Path, args: &StateSettleArgs) -> Result<Vec<Order>, StateError> {
+    // Settling makes no database where there is none.
+    StateView::open(directory)?;
+    let directory = StateDirectory::open(directory)?;
+    let status = match args.status {
+        SettledStatus::Filled => OrderStatus::Filled,
+        SettledStatus::Canceled => OrderStatus::Canceled,
+        SettledStatus::Rejected => OrderStatus::Rejected,
+        SettledStatus::Expired => OrderStatus::Expired,
+    };
+    let is_meant = |order: &Order| args.orders.contains(&order.client_id);
+    settle(&directory, is_meant, status, "settled by hand")
+}
+
+fn show_settled(out: &mut impl Write, args: &StateSettleArgs, orders: &[Order]) -> io::Result<u8> {
+    for order in orders {
+        if args.json {
+            line(out, order)?;
+        } else {
+            writeln!(out, "{} is {}", order.client_id, order.status)?;
+        }
+    }
+    let is_missing = |id: &&ClientOrderId| !orders.iter().any(|order| order.client_id == **id);
+    let missing: Vec<_> = args.orders.iter().filter(is_missing).collect();
+    for id in &missing {
+        eprintln!("{id}: there is no unfinished order of this id; see `state show orders --open`");
+    }
+    Ok(if missing.is_empty() { 0 } else { DAMAGED })
 }
 
 fn show_recovered(out: &mut impl Write, report: &RecoverReport, json: bool) -> io::Result<u8> {

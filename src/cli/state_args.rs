@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use exchange_gateway::types::ClientOrderId;
 
 const STATE_HELP: &str = "\
 The state directory holds one SQLite database, gateway.db, with the tables orders, transitions (the
@@ -15,6 +16,7 @@ Examples:
   exchange-gateway state show runs --config gateway.toml
   exchange-gateway state verify; echo $?
   exchange-gateway state recover
+  exchange-gateway state settle gw88zlzx300000007 --as canceled
 
 Exit codes: 0 all is well (or recovered), 1 damage was found, 2 there is no database, a gateway uses
 it, or it cannot be read.";
@@ -43,6 +45,12 @@ pub(crate) enum StateAction {
     /// on with the rest. A sound database is left alone. Orders that are set aside have to be
     /// looked up at the exchange.
     Recover(StateCheckArgs),
+    /// Mark orders as ended that their exchange will never settle
+    ///
+    /// An order that the exchange had acknowledged and now does not know stays unknown, is named by
+    /// every shutdown, and makes it exit with 13. Look it up at the exchange first: after this the
+    /// gateway believes you and asks no more.
+    Settle(StateSettleArgs),
 }
 
 /// Show orders, fills, last ticks or runs
@@ -71,6 +79,33 @@ pub(crate) struct StateCheckArgs {
     /// Print the result as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StateSettleArgs {
+    /// The orders' client ids
+    #[arg(required = true, value_name = "ORDER")]
+    pub(crate) orders: Vec<ClientOrderId>,
+    /// How they ended
+    #[arg(long = "as", value_enum, value_name = "STATUS")]
+    pub(crate) status: SettledStatus,
+    #[command(flatten)]
+    pub(crate) place: StatePlace,
+    /// Print one JSON object an order
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SettledStatus {
+    /// Filled whole
+    Filled,
+    /// Cancelled
+    Canceled,
+    /// Never taken in by the exchange
+    Rejected,
+    /// Expired
+    Expired,
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ mod last_ticks;
 pub use database::{
     BookedFill, Committed, Damage, Database, Durability, IntentRefused, Record, RecoverReport,
     Recovered, RecoveredOrder, RunEnd, RunSummary, StateView, VerifyReport, Viewed, WriteFailed,
-    Writer, recover, verify,
+    Writer, recover, settle, verify,
 };
 pub use directory::{StateDirectory, StateError};
 pub use last_ticks::SavedTicks;

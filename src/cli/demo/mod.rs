@@ -3,13 +3,15 @@
 mod strategy;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use exchange_gateway::config::ExchangeConfig;
 use exchange_gateway::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
-use exchange_gateway::{Config, Gateway};
+use exchange_gateway::state::{StateView, settle};
+use exchange_gateway::types::OrderStatus;
+use exchange_gateway::{Config, Gateway, StateDirectory, StateError};
 use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
 use url::Url;
 
@@ -74,6 +76,9 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         }
     };
     introduce(&mock);
+    if let Err(error) = forget_earlier_exchanges(&args.state_dir) {
+        return Ok(not_started(&error.into()));
+    }
     let limits = config.shutdown.clone();
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
@@ -109,6 +114,22 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         log = log.display(),
     ));
     Ok(code)
+}
+
+/// The exchanges of a demo end with it, and with them the orders that a killed one left open.
+fn forget_earlier_exchanges(state_dir: &Path) -> Result<(), StateError> {
+    if StateView::open(state_dir).is_err() {
+        // There was no demo before, or the start will say what is wrong with its database.
+        return Ok(());
+    }
+    let directory = StateDirectory::open(state_dir)?;
+    let reason = "its mock exchange ended with the demo that was killed";
+    let settled = settle(&directory, |_| true, OrderStatus::Expired, reason)?;
+    if !settled.is_empty() {
+        let count = settled.len();
+        say(&format!("{count} orders of a demo that was killed ended with its exchanges"));
+    }
+    Ok(())
 }
 
 fn introduce(mock: &MockExchange) {

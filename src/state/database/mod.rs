@@ -17,6 +17,7 @@ mod recovered;
 mod rows;
 mod salvage;
 mod schema;
+mod settle;
 mod verify;
 mod view;
 mod wal;
@@ -34,6 +35,7 @@ pub use record::{BookedFill, IntentRefused, Record, RunEnd, WriteFailed};
 pub use recovered::{Recovered, RecoveredOrder};
 pub use rows::RunSummary;
 pub use salvage::{RecoverReport, recover};
+pub use settle::settle;
 pub use verify::{VerifyReport, verify};
 pub use view::{StateView, Viewed};
 
