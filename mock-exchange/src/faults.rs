@@ -253,7 +253,7 @@ pub enum FaultAction {
     },
     /// New connections are refused.
     RefuseConnections {
-        /// By RST or by HTTP 503.
+        /// By RST or by HTTP 503, all or only those that would become WebSockets.
         how: Refusal,
         /// For this long; for ever when absent.
         #[serde(default)]
@@ -289,6 +289,8 @@ pub enum Refusal {
     Rst,
     /// HTTP status 503.
     Http503,
+    /// WebSocket handshakes by HTTP status 503; other HTTP requests are served.
+    Upgrades,
 }
 
 impl FaultAction {
@@ -477,7 +479,8 @@ impl FaultSet {
     pub(crate) fn strike_venue(&mut self, now: Instant) -> Vec<FaultAction> {
         let mut actions = Vec::new();
         for armed in &mut self.armed {
-            if armed.fault.action.is_venue_wide() && armed.happened == 0 && now >= armed.from {
+            let is_now = armed.fault.action.is_venue_wide() && armed.fault.occasion() == When::Now;
+            if is_now && armed.happened == 0 && now >= armed.from {
                 armed.happened += 1;
                 actions.push(armed.fault.action.clone());
             }

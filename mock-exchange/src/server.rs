@@ -73,7 +73,12 @@ async fn respond<S: ByteStream>(
     venue: Arc<VenueShared>,
     request: Request<Incoming>,
 ) -> io::Result<Response<HttpBody>> {
-    if venue.refusing() == Some(Refusal::Http503) {
+    let refuses = match venue.refusing() {
+        Some(Refusal::Http503) => true,
+        Some(Refusal::Upgrades) => is_upgrade(&request),
+        Some(Refusal::Rst) | None => false,
+    };
+    if refuses {
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"));
     }
     if is_upgrade(&request) {

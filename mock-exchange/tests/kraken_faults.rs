@@ -227,7 +227,7 @@ async fn a_close_can_stay_unanswered() {
 async fn new_connections_can_be_refused_for_a_while() {
     let (mock, venue) = quiet_kraken().await;
     let address = venue.ws_url().replace("ws://", "");
-    for how in [Refusal::Http503, Refusal::Rst] {
+    for how in [Refusal::Http503, Refusal::Upgrades, Refusal::Rst] {
         let refuse = FaultAction::RefuseConnections { how, for_ms: Some(200) };
         add(&mock, Fault::new(refuse));
         let stream = TcpStream::connect(&address).await.expect("the port is open");
