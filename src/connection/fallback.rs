@@ -88,7 +88,7 @@ impl HttpFallback {
         loop {
             self.desk.errands_wanted(self.after, self.hurried).await;
             let reason = self.desk.down_reason();
-            warn!(%exchange, reason, "no trading connection: orders are cancelled over HTTP");
+            warn!(%exchange, reason, "no trading connection: orders are cancelled and asked about over HTTP");
             self.stand_in(&mut pacer).await;
             let live = !self.desk.is_down();
             let why = if live { "connected again" } else { "nothing is left to do" };

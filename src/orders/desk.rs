@@ -7,7 +7,7 @@
 mod fallback;
 mod switching;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +88,8 @@ pub(crate) struct Desk {
 struct State {
     book: Book,
     waiters: HashMap<ClientOrderId, Waiters>,
+    /// Orders that have not ended and were unknown once: the log tells how they were settled.
+    doubted: BTreeSet<ClientOrderId>,
     restriction: TradingRestriction,
     /// Why there is no connection, for messages.
     down_reason: String,
@@ -110,6 +112,7 @@ impl Desk {
         let state = State {
             book: Book::new(settings.patience, settings.ids.tag()),
             waiters: HashMap::new(),
+            doubted: BTreeSet::new(),
             restriction: TradingRestriction::None,
             down_reason: "not connected yet".into(),
             down_since: None,
@@ -496,7 +499,8 @@ impl Desk {
             if change.order.status == OrderStatus::NotSent {
                 self.lane.withdraw(change.order.client_id);
             }
-            log_change(self.exchange(), &change.order);
+            let settles = state.notes_doubt(&change.order);
+            log_change(self.exchange(), &change.order, settles);
             state.tell_waiters(&change.order);
             self.store(change);
         }
@@ -654,6 +658,18 @@ impl State {
         if allowed { Ok(()) } else { Err(OrderError::Restricted { exchange, restriction }) }
     }
 
+    /// Whether this is news of an order that was unknown before.
+    fn notes_doubt(&mut self, order: &Order) -> bool {
+        if order.status == OrderStatus::OutcomeUnknown {
+            self.doubted.insert(order.client_id);
+            return false;
+        }
+        if order.status.is_terminal() {
+            return self.doubted.remove(&order.client_id);
+        }
+        self.doubted.contains(&order.client_id)
+    }
+
     fn tell_waiters(&mut self, order: &Order) {
         let id = order.client_id;
         let Some(waiters) = self.waiters.get_mut(&id) else { return };
@@ -691,11 +707,13 @@ fn not_stored(refused: &IntentRefused) -> OrderError {
     }
 }
 
-fn log_change(exchange: ExchangeName, order: &Order) {
-    let (id, status, filled) = (order.client_id, order.status, order.filled);
+fn log_change(exchange: ExchangeName, order: &Order, settles: bool) {
+    let (id, status, filled) = (order.client_id, order.status, order.filled.0.normalize());
     let reason = order.reason.as_deref();
     if matches!(status, OrderStatus::OutcomeUnknown | OrderStatus::Rejected) {
         warn!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
+    } else if settles {
+        info!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
     } else {
         debug!(target: "exchange_gateway::order", %exchange, order = %id, %status, %filled, reason, "order update");
     }
