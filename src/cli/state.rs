@@ -170,6 +170,8 @@ fn show_report(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
 struct Rows {
     table: Table,
     json: Vec<serde_json::Value>,
+    /// Lines under the table.
+    notes: Vec<String>,
     damaged: Vec<Damage>,
 }
 
@@ -179,17 +181,10 @@ impl Rows {
         Ok(match args.rows {
             StateRows::Orders => {
                 let found = view.orders(limit, args.open)?;
-                let header = [
-                    "order",
-                    "instrument",
-                    "side",
-                    "price",
-                    "quantity",
-                    "filled",
-                    "status",
-                    "reason",
-                ];
-                Self::new(&header, &found.rows, order_row, found.damaged)
+                let header = ["order", "instrument", "side", "price", "filled", "status"];
+                let reasons = found.rows.iter().filter_map(reason).collect();
+                let rows = Self::new(&header, &found.rows, order_row, found.damaged);
+                Self { notes: reasons, ..rows }
             }
             StateRows::Fills => {
                 let found = view.fills(limit)?;
@@ -220,7 +215,7 @@ impl Rows {
             table.add_row(cells(row));
         }
         let json = rows.iter().filter_map(|row| serde_json::to_value(row).ok()).collect();
-        Self { table, json, damaged }
+        Self { table, json, notes: Vec::new(), damaged }
     }
 
     fn show(&self, out: &mut impl Write, json: bool) -> io::Result<()> {
@@ -230,7 +225,8 @@ impl Rows {
         if self.json.is_empty() {
             return writeln!(out, "There are none.");
         }
-        writeln!(out, "{}", shown(&self.table))
+        writeln!(out, "{}", shown(&self.table))?;
+        self.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
     }
 }
 
@@ -238,8 +234,19 @@ fn time(time: Option<Timestamp>) -> Cell {
     time.map_or_else(|| Cell::new("-"), |time| Cell::new(format!("{time:.3}")))
 }
 
+fn seconds(time: Option<Timestamp>) -> Cell {
+    time.map_or_else(|| Cell::new("-"), |time| Cell::new(format!("{time:.0}")))
+}
+
 fn or_dash(text: Option<&str>) -> Cell {
     Cell::new(text.unwrap_or("-"))
+}
+
+/// Why an order is not what was wished for: it would not fit into the table.
+fn reason(order: &Order) -> Option<String> {
+    let planned = matches!(order.status, OrderStatus::Canceled | OrderStatus::Filled);
+    let reason = order.reason.as_ref().filter(|_| !planned)?;
+    Some(format!("{}: {reason}", order.client_id))
 }
 
 fn order_row(order: &Order) -> Vec<Cell> {
@@ -247,15 +254,14 @@ fn order_row(order: &Order) -> Vec<Cell> {
         OrderKind::Limit { price, .. } => price.to_string(),
         OrderKind::Market => "market".to_owned(),
     };
+    let (filled, quantity) = (order.filled.0.normalize(), order.request.quantity.0.normalize());
     vec![
         Cell::new(order.client_id),
         Cell::new(order.request.instrument),
         Cell::new(order.request.side),
         right(price),
-        right(order.request.quantity),
-        right(order.filled),
+        right(format!("{filled} of {quantity}")),
         Cell::new(order.status),
-        or_dash(order.reason.as_deref()),
     ]
 }
 
@@ -303,8 +309,8 @@ fn run_row(run: &RunSummary) -> Vec<Cell> {
     vec![
         right(run.id),
         right(run.pid),
-        time(Some(run.started)),
-        time(run.ended),
+        seconds(Some(run.started)),
+        seconds(run.ended),
         or_dash(run.trigger.as_deref()),
         Cell::new(outcome),
     ]

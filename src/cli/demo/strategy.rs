@@ -1,8 +1,8 @@
 //! A small strategy, so that there is something to shut down: orders that rest away from the
 //! market, and a few that take so that fills are seen. It is no advice.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use exchange_gateway::types::{InstrumentSpec, NewOrder, Price, Quantity, Quote, Side, TickData};
@@ -28,6 +28,8 @@ pub(super) struct Strategy<'g> {
     activity: &'g Activity,
     resting: usize,
     turn: AtomicU64,
+    /// The last refusal that was told; the same one is not told again and again.
+    told: Mutex<String>,
 }
 
 impl<'g> Strategy<'g> {
@@ -39,7 +41,8 @@ impl<'g> Strategy<'g> {
         resting: usize,
         seed: u64,
     ) -> Self {
-        Self { gateway, activity, resting, turn: AtomicU64::new(seed) }
+        let (turn, told) = (AtomicU64::new(seed), Mutex::default());
+        Self { gateway, activity, resting, turn, told }
     }
 
     /// Trades until the gateway takes no more orders.
@@ -128,7 +131,15 @@ impl<'g> Strategy<'g> {
             // The shutdown has begun; what was on its way is in the report.
             Err(OrderError::Stopping { .. } | OrderError::Abandoned { .. }) => {}
             Err(OrderError::NotSent { .. }) if self.stopping() => {}
-            Err(error) => screen::notice(&format!("demo: {error}")),
+            Err(error) => self.tell(format!("demo: {error}")),
+        }
+    }
+
+    fn tell(&self, refusal: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != refusal {
+            screen::notice(&refusal);
+            *told = refusal;
         }
     }
 
