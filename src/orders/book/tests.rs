@@ -5,6 +5,7 @@ use crate::types::Side;
 
 mod adopted;
 mod fills;
+mod readme;
 
 const QUERY: Duration = Duration::from_secs(2);
 const IN_FLIGHT: Duration = Duration::from_secs(6);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An order as the database had it when that run was killed.
-fn stored(status: OrderStatus, filled: &str, booked: &str) -> Order {
+pub(super) fn stored(status: OrderStatus, filled: &str, booked: &str) -> Order {
     let mut bench = Bench::new();
     bench.insert("gw1");
     let order = bench.book.get(id("gw1")).unwrap().clone();
@@ -13,7 +13,7 @@ fn stored(status: OrderStatus, filled: &str, booked: &str) -> Order {
     Order { status, exchange_id, filled: quantity(filled), booked: quantity(booked), ..order }
 }
 
-fn adopted(order: Order, fills: &[Fill], cancel: bool) -> Bench {
+pub(super) fn adopted(order: Order, fills: &[Fill], cancel: bool) -> Bench {
     let mut bench = Bench::new();
     bench.book.adopt(order, fills, cancel, bench.now);
     bench.book.session_opened();
