@@ -95,8 +95,9 @@ pub(crate) struct Book {
     foreign: BTreeSet<(ExchangeOrderId, Option<Instrument>)>,
     /// What the ids of this gateway's orders begin with, in every run.
     tag: String,
-    /// Orders with the tag that this run did not place: an earlier one left them open.
-    leftovers: BTreeMap<ClientOrderId, LeftoverOrder>,
+    /// Orders with the tag that this run did not place: an earlier one left them open. Each with the
+    /// number of the session that told it last.
+    leftovers: BTreeMap<ClientOrderId, (u64, LeftoverOrder)>,
     /// Orders that shutdown found unfinished; they are never forgotten before the report.
     watched: BTreeSet<ClientOrderId>,
     /// Whether shutdown wants every order cancelled, also one that shows up only now.
@@ -291,7 +292,7 @@ impl Book {
 
     /// The orders that an earlier run left open, as far as the exchange has told.
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = &LeftoverOrder> {
-        self.leftovers.values()
+        self.leftovers.values().map(|(_, left)| left)
     }
 
     /// A new trading session began: nothing that is known has been confirmed by it yet.
@@ -306,12 +307,13 @@ impl Book {
             entry.asking = None;
         }
         self.foreign.clear();
-        self.leftovers.clear();
     }
 
     /// The new session has told its open orders. What it did not mention must be asked, and wanted
     /// cancels must be written again.
     pub(crate) fn session_ready(&mut self) -> Vec<Work> {
+        // Only a list without them says that they are gone: a session may end before it has one.
+        self.leftovers.retain(|_, (session, _)| *session == self.sessions);
         let mut work = Vec::new();
         for (&id, entry) in &self.open {
             if entry.order.status == OrderStatus::Pending {
@@ -733,7 +735,10 @@ impl Book {
     /// An order that this run did not place: a person's, or one that an earlier run left open.
     fn note_foreign(&mut self, event: &OrderEvent) {
         let (is_open, has_ended) = match &event.news {
-            OrderNews::Opened | OrderNews::Acknowledged => (true, false),
+            // What cannot be read may be of an open order, and nobody asks about this one.
+            OrderNews::Opened | OrderNews::Acknowledged | OrderNews::Unreadable { .. } => {
+                (true, false)
+            }
             OrderNews::Status { status, .. } => (!status.is_terminal(), status.is_terminal()),
             OrderNews::Ended { .. } | OrderNews::Filled { completes: true, .. } => (false, true),
             _ => (false, false),
@@ -742,10 +747,12 @@ impl Book {
         if let Some(client_id) = ours {
             if has_ended {
                 self.leftovers.remove(&client_id);
-            } else if is_open && self.leftovers.len() < MAX_FOREIGN {
+            } else if is_open
+                && (self.leftovers.len() < MAX_FOREIGN || self.leftovers.contains_key(&client_id))
+            {
                 let (exchange_id, instrument) = (event.exchange_id, event.instrument);
                 let leftover = LeftoverOrder { client_id, exchange_id, instrument };
-                self.leftovers.insert(client_id, leftover);
+                self.leftovers.insert(client_id, (self.sessions, leftover));
             }
             return;
         }
@@ -765,7 +772,7 @@ impl Book {
             if let Some(known) = known {
                 self.foreign.remove(&known);
             }
-            self.leftovers.retain(|_, left| left.exchange_id != Some(exchange_id));
+            self.leftovers.retain(|_, (_, left)| left.exchange_id != Some(exchange_id));
         }
     }
 

@@ -427,6 +427,27 @@ fn an_order_that_an_earlier_run_left_open_is_named_until_it_ends() {
 }
 
 #[test]
+fn what_an_earlier_run_left_open_stays_named_until_a_new_session_has_told_its_orders() {
+    let left = |bench: &Bench| -> Vec<_> {
+        bench.book.leftovers().map(|left| left.client_id.to_string()).collect()
+    };
+    let mut bench = Bench::new();
+    bench.book.session_opened();
+    for client in ["gw88one", "gw88two", "gw88three"] {
+        bench.apply(&event(client, status(OrderStatus::Open, "0")));
+    }
+    bench.book.session_ready();
+    bench.book.connection_lost("reset", false, bench.now);
+    // The login of the next connection may fail, and the one after that may never come.
+    bench.book.session_opened();
+    assert_eq!(left(&bench).len(), 3, "nobody has said that they have ended");
+    bench.apply(&event("gw88one", status(OrderStatus::Open, "0")));
+    bench.apply(&event("gw88two", OrderNews::Unreadable { reason: "odd".into() }));
+    bench.book.session_ready();
+    assert_eq!(left(&bench), ["gw88one", "gw88two"], "the exchange does not list the third");
+}
+
+#[test]
 fn a_kept_order_is_waited_for_until_the_exchange_says_that_it_is_there() {
     let mut bench = Bench::new();
     let instrument = "binance:BTC-USDT".parse().unwrap();
