@@ -4,8 +4,9 @@
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ use crate::types::{ExchangeName, Timestamp};
 const FORCED_LIMIT: Duration = Duration::from_millis(500);
 /// What dropped sockets and their tasks may take to end.
 const CUT_LIMIT: Duration = Duration::from_millis(500);
+/// Emergency files of one process id that may lie in a directory.
+const MAX_DUMPS: u32 = 1000;
 
 /// The running parts of one exchange.
 pub(crate) struct ExchangeParts {
@@ -480,22 +483,40 @@ fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &Stage
 /// Writes what the database did not take beside it, or else where temporary files go. Tells where,
 /// if there was anything.
 fn dump(writer: &Writer, directory: &StateDirectory) -> std::io::Result<Option<PathBuf>> {
-    let name = format!("emergency-{}.jsonl", std::process::id());
-    let beside = directory.path().join(&name);
-    let (path, records) = if let Ok(records) = writer.emergency_dump(&beside) {
-        (beside, records)
-    } else {
-        // What a full disk took of it is of no use.
-        let _ = std::fs::remove_file(&beside);
-        let elsewhere = std::env::temp_dir().join(name);
-        let records = writer.emergency_dump(&elsewhere)?;
-        (elsewhere, records)
-    };
+    let beside = dump_into(writer, directory.path());
+    let (path, records) = beside.or_else(|_| dump_into(writer, &std::env::temp_dir()))?;
     if records == 0 {
         std::fs::remove_file(&path)?;
         return Ok(None);
     }
     Ok(Some(path))
+}
+
+/// Writes it into a new file. One that is there is an earlier process's, which may have had the same
+/// id (in a container it is always the same), and holds what nobody else knows.
+fn dump_into(writer: &Writer, directory: &Path) -> std::io::Result<(PathBuf, usize)> {
+    let process = std::process::id();
+    let mut number = 1;
+    loop {
+        let name = match number {
+            1 => format!("emergency-{process}.jsonl"),
+            more => format!("emergency-{process}-{more}.jsonl"),
+        };
+        let path = directory.join(name);
+        match writer.emergency_dump(&path) {
+            Ok(records) => return Ok((path, records)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_DUMPS => {
+                number += 1;
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::AlreadyExists {
+                    // What a full disk took of it is of no use.
+                    let _ = std::fs::remove_file(&path);
+                }
+                return Err(error);
+            }
+        }
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::exchange::{ConnectionKind, DeadMansSwitch, OrderEvent, OrderNews, SymbolTable};
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
-use crate::state::RecoveredOrder;
+use crate::state::{Durability, RecoveredOrder};
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
 };
@@ -192,4 +192,32 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     assert!(failure.reason.ends_with("quantity 4 of 4"), "{failure:?}");
     let cancelling = &report.phases[1];
     assert_eq!((cancelling.phase, cancelling.ended), (Phase::CancelPending, PhaseEnd::TimedOut));
+}
+
+#[test]
+fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+    let writer = database.writer();
+    // The writer's thread is held up, so that the record after this one waits.
+    let (entered, is_held) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let hold = Box::new(move |_| {
+        entered.send(()).unwrap();
+        let _ = held.recv();
+    });
+    writer.record_then(Record::Ticks { ticks: Vec::new() }, hold);
+    is_held.recv().unwrap();
+    writer.record(Record::Ticks { ticks: Vec::new() });
+
+    let earlier = temporary.path().join(format!("emergency-{}.jsonl", std::process::id()));
+    std::fs::write(&earlier, "the only trace of a fill").unwrap();
+    let written = dump(&writer, &directory).unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "the only trace of a fill");
+    assert_ne!(written, earlier);
+    assert_eq!(written.parent(), Some(temporary.path()));
+    assert_eq!(std::fs::read_to_string(&written).unwrap().lines().count(), 1);
+    release.send(()).unwrap();
+    database.close().unwrap();
 }
