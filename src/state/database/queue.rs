@@ -28,7 +28,7 @@ pub type Committed = Box<dyn FnOnce(Result<(), WriteFailed>) + Send>;
 
 pub(super) struct Item {
     /// `None` only waits for what was queued before it.
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<Arc<Record>>,
     pub(super) then: Option<Committed>,
 }
 
@@ -37,13 +37,15 @@ pub(super) struct State {
     queue: VecDeque<Item>,
     /// Items that the thread has taken and not finished.
     in_flight: usize,
+    /// The records among them. Should the disk never answer, nobody else has them.
+    writing: Vec<Arc<Record>>,
     /// Whether the thread waits to be woken.
     sleeping: bool,
     /// No more is taken in.
     closing: bool,
     failure: Option<WriteFailed>,
     /// After a failure: records that were not written, oldest first.
-    kept: Vec<Record>,
+    kept: Vec<Arc<Record>>,
     /// Records that found no room after a failure, or came after the close.
     lost: u64,
 }
@@ -138,6 +140,7 @@ impl Queue {
         self.filled.store(count < state.queue.len(), Ordering::Release);
         group.extend(state.queue.drain(..count));
         state.in_flight = count;
+        state.writing.extend(group.iter().filter_map(|item| item.record.clone()));
         true
     }
 
@@ -155,13 +158,16 @@ impl Queue {
 
     /// The group that was taken is committed.
     pub(super) fn committed(&self) {
-        self.state().in_flight = 0;
+        let mut state = self.state();
+        state.in_flight = 0;
+        state.writing.clear();
     }
 
     /// Notes the failure and keeps the records of a group that was not written.
     pub(super) fn keep(&self, failure: WriteFailed, group: &mut [Item]) {
         let mut state = self.state();
         state.in_flight = 0;
+        state.writing.clear();
         self.set_failure(&mut state, failure);
         for record in group.iter_mut().filter_map(|item| item.record.take()) {
             if state.kept.len() < self.hard_limit {
@@ -180,6 +186,9 @@ impl Queue {
         }
         state.closing = true;
         let failure = state.failure.clone().unwrap_or(WriteFailed::Closed);
+        // What a panic interrupted is not in the database either.
+        let writing = std::mem::take(&mut state.writing);
+        state.kept.extend(writing);
         let mut rest: Vec<_> = state.queue.drain(..).collect();
         drop(state);
         if !rest.is_empty() {
@@ -220,7 +229,7 @@ impl Writer {
 
     /// Records something, soon.
     pub fn record(&self, record: Record) {
-        self.queue.push(Item { record: Some(record), then: None });
+        self.queue.push(Item { record: Some(Arc::new(record)), then: None });
     }
 
     /// Records something and calls `then` right after the commit that contains it, or with the
@@ -228,7 +237,7 @@ impl Writer {
     /// the queue overflows): it must be quick, and must not take a lock that a caller of this
     /// holds.
     pub fn record_then(&self, record: Record, then: Committed) {
-        self.queue.push(Item { record: Some(record), then: Some(then) });
+        self.queue.push(Item { record: Some(Arc::new(record)), then: Some(then) });
     }
 
     /// Like [`record_then`](Self::record_then) for an order that is to be sent once it is
@@ -248,7 +257,7 @@ impl Writer {
         if depth >= self.queue.soft_limit {
             return Err(IntentRefused::Busy { depth });
         }
-        let item = Item { record: Some(Record::Order(order)), then: Some(then) };
+        let item = Item { record: Some(Arc::new(Record::Order(order))), then: Some(then) };
         self.queue.enqueue(state, item);
         Ok(())
     }
@@ -298,17 +307,18 @@ impl Writer {
         self.queue.state().lost
     }
 
-    /// After a failure: writes every record that is not in the database into a new file, one JSON
-    /// object a line, oldest first, and tells how many. Blocks; meant for the way out.
+    /// After a failure, or when the disk does not answer: writes every record that is not known to be
+    /// in the database into a new file, one JSON object a line, oldest first, and tells how many.
+    /// Blocks; meant for the way out.
     pub fn emergency_dump(&self, path: &Path) -> io::Result<usize> {
-        let records: Vec<Record> = {
+        let records: Vec<Arc<Record>> = {
             let state = self.queue.state();
             let waiting = state.queue.iter().filter_map(|item| item.record.as_ref());
-            state.kept.iter().chain(waiting).cloned().collect()
+            state.kept.iter().chain(&state.writing).chain(waiting).cloned().collect()
         };
         let mut file = BufWriter::new(std::fs::File::create_new(path)?);
         for record in &records {
-            serde_json::to_writer(&mut file, record)?;
+            serde_json::to_writer(&mut file, &**record)?;
             file.write_all(b"\n")?;
         }
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
@@ -319,5 +329,47 @@ impl Writer {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").field("depth", &self.depth()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks() -> Record {
+        Record::Ticks { ticks: Vec::new() }
+    }
+
+    fn dumped(writer: &Writer) -> usize {
+        let directory = tempfile::tempdir().unwrap();
+        writer.emergency_dump(&directory.path().join("dump.jsonl")).unwrap()
+    }
+
+    #[test]
+    fn what_a_disk_that_hangs_has_in_its_hands_is_dumped_as_well() {
+        let queue = Queue::new(8, 8);
+        let writer = Writer::new(queue.clone());
+        for _ in 0..3 {
+            writer.record(ticks());
+        }
+        let mut group = Vec::new();
+        assert!(queue.take(&mut group, 2));
+        assert_eq!(dumped(&writer), 3, "two that are being written, and one that waits");
+        queue.committed();
+        assert_eq!(dumped(&writer), 1);
+        group.clear();
+        assert!(queue.take(&mut group, 2));
+        queue.keep(WriteFailed::Closed, &mut group);
+        assert_eq!(dumped(&writer), 1);
+    }
+
+    #[test]
+    fn what_a_thread_that_panicked_was_writing_is_dumped() {
+        let queue = Queue::new(8, 8);
+        let writer = Writer::new(queue.clone());
+        writer.record(ticks());
+        assert!(queue.take(&mut Vec::new(), 2));
+        queue.end();
+        assert_eq!(dumped(&writer), 1);
     }
 }

@@ -99,7 +99,7 @@ impl WriterThread {
 
     fn write(&mut self, group: &[Item]) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-        for record in group.iter().filter_map(|item| item.record.as_ref()) {
+        for record in group.iter().filter_map(|item| item.record.as_deref()) {
             match record {
                 Record::Order(order) => self.order(order)?,
                 Record::Fill(booked) => {
