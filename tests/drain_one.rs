@@ -101,3 +101,19 @@ async fn a_shutdown_in_the_middle_of_a_drain_leaves_no_order_behind() {
     assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
     assert!(BOTH.iter().all(|exchange| ledger.exchange(exchange).open_orders.is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_drain_kept_is_still_kept_when_the_whole_gateway_ends() {
+    let bench = Bench::start(BOTH).await;
+    let gateway = bench.gateway().await;
+    let order = within(gateway.orders().submit(resting("kraken").keep_on_shutdown())).await;
+    let order = order.expect("it rests");
+    let drained = within(gateway.drain("kraken")).await.expect("it is configured");
+    assert_eq!(drained.outcome, Outcome::Clean, "{drained:#?}");
+    assert_eq!(reported(&drained, order.id()).fate, OrderFate::Kept);
+
+    let report = within(gateway.shutdown()).await;
+    judge(&report, &bench.mock.ledger());
+    assert_eq!(reported(&report, order.id()).fate, OrderFate::Kept);
+    assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+}

@@ -570,8 +570,12 @@ impl Desk {
     pub(crate) fn cancel_all(&self) -> usize {
         let now = self.now();
         let mut state = self.state();
-        let effects = state.book.want_cancel_all(now);
-        self.carry_out(&mut state, effects);
+        // A drain that has closed the connection for good has wanted all this before, and nobody is
+        // left to ask whether an order that it kept is still there.
+        if self.gate.phase() < Phase::Disconnect {
+            let effects = state.book.want_cancel_all(now);
+            self.carry_out(&mut state, effects);
+        }
         let to_cancel = |order: &&Order| order.request.on_shutdown == OnShutdown::Cancel;
         state.book.unfinished().filter(to_cancel).count()
     }
