@@ -168,3 +168,19 @@ async fn every_transition_of_an_order_is_stored_in_order() {
     let history: Vec<_> = rows.expect("rows").map(|row| row.expect("a status")).collect();
     assert_eq!(history, ["pending", "sent", "open", "canceled"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_is_a_run_that_ended_and_not_one_that_was_killed() {
+    let mut bench = Bench::start(&["kraken"]).await;
+    let configured = bench.config.exchanges[0].instruments.clone();
+    bench.config.exchanges[0].instruments = vec!["kraken:NONE-SUCH".parse().expect("a name")];
+    let error = within(Gateway::start(bench.config.clone())).await.expect_err("nobody trades it");
+    assert!(matches!(error, StartError::UnknownInstruments { .. }), "{error:?}");
+    bench.config.exchanges[0].instruments = configured;
+    let gateway = bench.gateway().await;
+    let view = StateView::open(gateway.state_directory().path()).expect("it is there");
+    let runs = view.runs(2).expect("it is readable").rows;
+    let failed = runs.iter().find(|run| run.id == 1).expect("the run that failed");
+    assert_eq!(failed.outcome.as_deref(), Some("not_started"));
+    within(gateway.shutdown()).await;
+}

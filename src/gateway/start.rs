@@ -1,8 +1,8 @@
 //! Starting: everything is checked and live before a bot gets the gateway.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,8 +21,8 @@ use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
 use crate::scope::Scope;
 use crate::shutdown::{ExchangeParts, Phase};
-use crate::state::{Record, RunEnd, SavedTicks, StateDirectory, StateError};
-use crate::types::{ExchangeName, Instrument};
+use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
+use crate::types::{ClientOrderId, ExchangeName, Instrument};
 
 /// How often the list of instruments is asked for before giving up.
 const LIST_ATTEMPTS: u32 = 3;
@@ -127,18 +127,22 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
         return Err(StartError::MissingCredentials { exchange: exchange.name });
     }
     let directory = StateDirectory::open(&config.gateway.state_dir)?;
-    let opened = recovery::open(&config, &directory).await?;
-    let writer = opened.database.writer();
+    let Opened { database, recovered, newest } = recovery::open(&config, &directory).await?;
+    let writer = database.writer();
     let clock = Arc::clone(&environment.clock);
-    let started = start_on(config, environment, directory, opened).await;
-    if let Err(problem) = &started {
-        // The database closes with what it was given to.
-        writer.record(Record::RunEnded(Box::new(RunEnd {
+    let started = start_on(config, environment, directory, writer.clone(), recovered, newest).await;
+    match &started {
+        Ok(gateway) => {
+            let mut kept = gateway.inner.database.lock().unwrap_or_else(PoisonError::into_inner);
+            *kept = Some(database);
+        }
+        // The database is still open, and closes at the end of this.
+        Err(problem) => writer.record(Record::RunEnded(Box::new(RunEnd {
             ended: clock.now(),
             trigger: problem.to_string(),
             outcome: "not_started".to_owned(),
             report: String::new(),
-        })));
+        }))),
     }
     started
 }
@@ -147,9 +151,10 @@ async fn start_on(
     config: Config,
     environment: Environment,
     directory: StateDirectory,
-    opened: Opened,
+    writer: Writer,
+    mut recovered: Recovered,
+    newest: Option<ClientOrderId>,
 ) -> Result<Gateway, StartError> {
-    let Opened { database, mut recovered, newest } = opened;
     let root = Scope::root("gateway");
     recovery::tell(&recovered, &root);
     let mut unsettled = Unsettled::new(&mut recovered, config.orders.on_restart);
@@ -185,7 +190,7 @@ async fn start_on(
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
-            writer: database.writer(),
+            writer: writer.clone(),
         }));
         if exchange.config.trading {
             unsettled.hand_to(&desk, &exchange.symbols);
@@ -199,7 +204,7 @@ async fn start_on(
     let stranded = unsettled.stranded();
     let state = root.child("state", Phase::SaveState);
     let save_every = config.gateway.save_every;
-    let keeping = keeper::keep(state.clone(), Arc::clone(&router), database.writer(), save_every);
+    let keeping = keeper::keep(state.clone(), Arc::clone(&router), writer, save_every);
     state.spawn(keeping);
     let started = all_live(&exchanges, &config).await;
     if let Err(problem) = started {
@@ -223,7 +228,7 @@ async fn start_on(
         symbols,
         directory,
         previous_ticks: SavedTicks::of_earlier_run(recovered.last_ticks),
-        database: std::sync::Mutex::new(Some(database)),
+        database: std::sync::Mutex::default(),
         state,
         stranded,
         phase: watch::channel(Phase::Running).0,
