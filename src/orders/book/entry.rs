@@ -30,6 +30,8 @@ pub(in crate::orders) struct Entry {
     pub(in crate::orders) confirmed_over: Option<CancelPath>,
     /// Whether its end was concluded from the exchange not knowing it.
     pub(super) presumed: bool,
+    /// Whether it ended with the refusal of the request that placed it.
+    pub(super) refused: bool,
     /// When the exchange was last asked.
     pub(super) asked: Option<Instant>,
     /// When the oldest question was written that has not been answered.
@@ -86,6 +88,7 @@ impl Entry {
             heard_elsewhere: false,
             confirmed_over: None,
             presumed: false,
+            refused: false,
             asked: None,
             asking: None,
             answered_to: None,

@@ -508,6 +508,7 @@ impl Book {
                     // The exchange took the order in before: only a question can settle this.
                     effects.work.push(Work::Query(id));
                 } else {
+                    entry.refused = true;
                     self.end(id, OrderStatus::Rejected, Some(reason), now, effects);
                 }
             }
@@ -672,7 +673,8 @@ impl Book {
         }
     }
 
-    /// An order that was taken for non-existent turns out to exist: it is open again.
+    /// An order that was taken for non-existent, or whose request was refused, turns out to exist: it
+    /// is open again.
     fn reopens(&mut self, id: ClientOrderId, news: &OrderNews) -> bool {
         let exists = matches!(
             news,
@@ -683,13 +685,21 @@ impl Book {
                 | OrderNews::Ended { .. }
                 | OrderNews::Unreadable { .. }
         );
-        if !exists || !self.closed.get(&id).is_some_and(|entry| entry.presumed) {
+        // That it has ended is no news of one that was refused.
+        let has_ended = match news {
+            OrderNews::Ended { .. } => true,
+            OrderNews::Status { status, .. } => status.is_terminal(),
+            _ => false,
+        };
+        let doubtful = |entry: &Entry| entry.presumed || (entry.refused && !has_ended);
+        if !exists || !self.closed.get(&id).is_some_and(doubtful) {
             return false;
         }
         let Some(mut entry) = self.closed.remove(&id) else { return false };
         self.closed_order.retain(|known| *known != id);
         self.incomplete.remove(&id);
         entry.presumed = false;
+        entry.refused = false;
         entry.order.status = OrderStatus::OutcomeUnknown;
         entry.ended = None;
         if self.cancelling_all && entry.order.request.on_shutdown == OnShutdown::Cancel {

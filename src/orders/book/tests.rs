@@ -365,6 +365,32 @@ fn an_order_presumed_absent_that_shows_up_during_shutdown_is_cancelled() {
 }
 
 #[test]
+fn an_order_that_was_refused_and_shows_up_all_the_same_is_open_again_and_cancelled() {
+    let refused = || OrderNews::Rejected { code: None, reason: "a word nobody knew".into() };
+    let shown = [
+        (OrderNews::Opened, OrderStatus::Open),
+        (fill("t1", "1"), OrderStatus::PartiallyFilled),
+        (status(OrderStatus::Open, "0"), OrderStatus::Open),
+    ];
+    for (news, after) in shown {
+        let mut bench = Bench::sent("a");
+        bench.apply(&event("a", refused()));
+        assert_eq!(bench.status("a"), OrderStatus::Rejected);
+        bench.book.want_cancel_all(bench.now);
+        let effects = bench.apply(&event("a", news.clone()));
+        assert_eq!(bench.status("a"), after, "{news:?}");
+        assert!(effects.work.contains(&Work::Cancel(id("a"))), "{news:?}: {effects:?}");
+        assert_eq!(bench.book.watched().count(), 1);
+    }
+    // What tells no more than that it ended changes nothing.
+    let mut bench = Bench::sent("a");
+    bench.apply(&event("a", refused()));
+    bench.apply(&event("a", ended(OrderStatus::Rejected)));
+    bench.apply(&event("a", OrderNews::NotFound));
+    assert_eq!(bench.status("a"), OrderStatus::Rejected);
+}
+
+#[test]
 fn an_acknowledged_order_is_never_presumed_absent() {
     let mut bench = Bench::open("a");
     for _ in 0..3 {
