@@ -146,8 +146,10 @@ pub(super) fn verdicts(
             _ => (list.closed, "closed"),
         };
         let orders = orders.ok_or_else(|| format!("`result.{key}`: missing"))?;
-        if place == Place::ClosedOrders && questions.len() > 1 {
-            is_whole = list.count.is_some_and(|count| count <= orders.len() as u64);
+        if place == Place::ClosedOrders {
+            let fits = |count: u64| count <= orders.len() as u64;
+            // What is filtered by a name is whole unless it says that it is not.
+            is_whole = list.count.map_or(questions.len() == 1, fits);
         }
         orders
     };
@@ -181,6 +183,8 @@ pub(super) fn verdicts(
     let missing = |asked: &Question| match &fault {
         Some(reason) => asked.failed(reason),
         None if is_whole => Verdict::Absent,
+        // A filter that is not followed tells nothing of an order on another page.
+        None if questions.len() == 1 => asked.failed("the list of closed orders is not whole"),
         None => Verdict::NotOnThisPage,
     };
     let verdicts = found.into_iter().zip(questions);

@@ -376,6 +376,20 @@ mod tests {
     }
 
     #[test]
+    fn one_page_of_several_that_a_filter_should_have_left_denies_no_order() {
+        let mut line = Line::new();
+        line.ask("gw1", None);
+        line.next(&result(r#"{"open":{}}"#));
+        let strangers = open([8, 9]).replace("open", "closed");
+        let page = result(&format!(r#"{{"closed":{{{strangers}}},"count":51}}"#));
+        let (path, fields) = line.next(&page);
+        assert_eq!((path.as_str(), fields.as_str()), ("ClosedOrders", "cl_ord_id=gw1"));
+        let news = line.only_news();
+        assert!(matches!(news, OrderNews::QueryFailed { .. }), "{news:?}");
+        assert!(line.is_idle());
+    }
+
+    #[test]
     fn one_unknown_order_does_not_hide_the_others() {
         let mut line = Line::new();
         line.ask_many(9, true);
