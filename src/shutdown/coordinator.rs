@@ -360,6 +360,10 @@ impl Coordinator {
         if report.state.error.is_none() {
             self.scope.fail(format!("state not saved: {problem}"));
         }
+        let lost = writer.lost();
+        if lost > 0 {
+            self.scope.fail(format!("{lost} records are lost: no memory was left for them"));
+        }
         let dumped = timeout(limit, tokio::task::spawn_blocking(move || dump(&writer, &directory)));
         report.state.emergency_file = match dumped.await {
             Ok(Ok(Ok(path))) => path.map(|path| path.display().to_string()),

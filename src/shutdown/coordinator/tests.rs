@@ -221,3 +221,38 @@ fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
     release.send(()).unwrap();
     database.close().unwrap();
 }
+
+#[tokio::test]
+async fn records_that_not_even_the_emergency_file_has_are_told() {
+    let root = Scope::root("gateway");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open_with(&directory, Durability::Process, 1, 1).unwrap();
+    let writer = database.writer();
+    let (entered, is_held) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let hold = Box::new(move |_| {
+        entered.send(()).unwrap();
+        let _ = held.recv();
+    });
+    writer.record_then(Record::Ticks { ticks: Vec::new() }, hold);
+    is_held.recv().unwrap();
+    for _ in 0..3 {
+        writer.record(Record::Ticks { ticks: Vec::new() });
+    }
+    assert!(writer.lost() > 0);
+    release.send(()).unwrap();
+    let mut coordinator = coordinator(&root, Vec::new());
+    coordinator.saving = Some(Saving {
+        router: Arc::new(Router::new([])),
+        directory,
+        previous: None,
+        database: Some(database),
+        scope: root.child("state", Phase::SaveState),
+        stranded: Vec::new(),
+    });
+    let report = coordinator.run().await;
+    assert_eq!(report.outcome, Outcome::StateNotSaved);
+    let told = report.failures.iter().any(|failure| failure.reason.contains("records are lost"));
+    assert!(told, "{report:#?}");
+}
