@@ -346,8 +346,9 @@ impl Coordinator {
             outcome: report.outcome.as_str().to_owned(),
             report: serde_json::to_string(report).unwrap_or_default(),
         })));
-        let limit = if self.force.is_cancelled() { FORCED_LIMIT } else { self.config.save_state };
+        let limit = self.seal_limit(began);
         let closed = timeout(limit, tokio::task::spawn_blocking(move || database.close())).await;
+        let hangs = closed.is_err();
         let problem = match closed {
             Ok(Ok(Ok(()))) => {
                 report.elapsed_ms = millis(began.elapsed());
@@ -364,7 +365,9 @@ impl Coordinator {
         if lost > 0 {
             self.scope.fail(format!("{lost} records are lost: no memory was left for them"));
         }
-        let dumped = timeout(limit, tokio::task::spawn_blocking(move || dump(&writer, &directory)));
+        let limit = self.seal_limit(began);
+        let dumping = tokio::task::spawn_blocking(move || dump(&writer, &directory, hangs));
+        let dumped = timeout(limit, dumping);
         report.state.emergency_file = match dumped.await {
             Ok(Ok(Ok(path))) => path.map(|path| path.display().to_string()),
             Ok(Ok(Err(error))) => {
@@ -379,8 +382,21 @@ impl Coordinator {
         report.state.saved = false;
         report.state.error.get_or_insert(problem);
         report.failures = self.failures();
-        report.outcome = self.verdict(report);
+        // A report that could not be made knows no orders, which is no reason to think better of it.
+        if report.outcome != Outcome::OrdersLeft {
+            report.outcome = self.verdict(report);
+        }
         report.elapsed_ms = millis(began.elapsed());
+    }
+
+    /// What each of the two steps of sealing may take. The phases may have used up the deadline, and
+    /// then whoever watches over it waits for little more.
+    fn seal_limit(&self, began: Instant) -> Duration {
+        if self.force.is_cancelled() {
+            return FORCED_LIMIT;
+        }
+        let remaining = self.config.deadline.saturating_sub(began.elapsed());
+        self.config.save_state.min(remaining.max(FORCED_LIMIT))
     }
 
     async fn disconnect(&self) {
@@ -484,11 +500,19 @@ fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &Stage
     log_stage(exchange.name, "orders", stage, began, details);
 }
 
-/// Writes what the database did not take beside it, or else where temporary files go. Tells where,
-/// if there was anything.
-fn dump(writer: &Writer, directory: &StateDirectory) -> std::io::Result<Option<PathBuf>> {
-    let beside = dump_into(writer, directory.path());
-    let (path, records) = beside.or_else(|_| dump_into(writer, &std::env::temp_dir()))?;
+/// Writes what the database did not take beside it, or else where temporary files go; the other way
+/// round if its disk hangs, as another file would. Tells where, if there was anything.
+fn dump(
+    writer: &Writer,
+    directory: &StateDirectory,
+    hangs: bool,
+) -> std::io::Result<Option<PathBuf>> {
+    let elsewhere = std::env::temp_dir();
+    let (first, second) = match hangs {
+        false => (directory.path(), elsewhere.as_path()),
+        true => (elsewhere.as_path(), directory.path()),
+    };
+    let (path, records) = dump_into(writer, first).or_else(|_| dump_into(writer, second))?;
     if records == 0 {
         std::fs::remove_file(&path)?;
         return Ok(None);

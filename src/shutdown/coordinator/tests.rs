@@ -194,13 +194,8 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     assert_eq!((cancelling.phase, cancelling.ended), (Phase::CancelPending, PhaseEnd::TimedOut));
 }
 
-#[test]
-fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
-    let temporary = tempfile::tempdir().unwrap();
-    let directory = StateDirectory::open(temporary.path()).unwrap();
-    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
-    let writer = database.writer();
-    // The writer's thread is held up, so that the record after this one waits.
+/// Holds the database's thread up until the sender sends or is dropped: what is recorded now waits.
+fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
     let (entered, is_held) = std::sync::mpsc::channel();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let hold = Box::new(move |_| {
@@ -209,11 +204,21 @@ fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
     });
     writer.record_then(Record::Ticks { ticks: Vec::new() }, hold);
     is_held.recv().unwrap();
+    release
+}
+
+#[test]
+fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+    let writer = database.writer();
+    let release = hold(&writer);
     writer.record(Record::Ticks { ticks: Vec::new() });
 
     let earlier = temporary.path().join(format!("emergency-{}.jsonl", std::process::id()));
     std::fs::write(&earlier, "the only trace of a fill").unwrap();
-    let written = dump(&writer, &directory).unwrap().unwrap();
+    let written = dump(&writer, &directory, false).unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "the only trace of a fill");
     assert_ne!(written, earlier);
     assert_eq!(written.parent(), Some(temporary.path()));
@@ -229,14 +234,7 @@ async fn records_that_not_even_the_emergency_file_has_are_told() {
     let directory = StateDirectory::open(temporary.path()).unwrap();
     let (database, _) = Database::open_with(&directory, Durability::Process, 1, 1).unwrap();
     let writer = database.writer();
-    let (entered, is_held) = std::sync::mpsc::channel();
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let hold = Box::new(move |_| {
-        entered.send(()).unwrap();
-        let _ = held.recv();
-    });
-    writer.record_then(Record::Ticks { ticks: Vec::new() }, hold);
-    is_held.recv().unwrap();
+    let release = hold(&writer);
     for _ in 0..3 {
         writer.record(Record::Ticks { ticks: Vec::new() });
     }
@@ -255,4 +253,47 @@ async fn records_that_not_even_the_emergency_file_has_are_told() {
     assert_eq!(report.outcome, Outcome::StateNotSaved);
     let told = report.failures.iter().any(|failure| failure.reason.contains("records are lost"));
     assert!(told, "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_gets_an_emergency_file_on_another_disk() {
+    let root = Scope::root("gateway");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+    let release = hold(&database.writer());
+    let mut coordinator = coordinator(&root, Vec::new());
+    coordinator.config.save_state = Duration::from_secs(3);
+    coordinator.saving = Some(Saving {
+        router: Arc::new(Router::new([])),
+        directory,
+        previous: None,
+        database: Some(database),
+        scope: root.child("state", Phase::SaveState),
+        stranded: Vec::new(),
+    });
+    let began = Instant::now();
+    let (phases, state) = (Vec::new(), StateReport::default());
+    let course = Course { began, started: Timestamp::UNIX_EPOCH, phases, state };
+    let mut report = coordinator.report(course);
+    // As after a panic, when nothing is known of the orders.
+    report.outcome = Outcome::OrdersLeft;
+    coordinator.seal(&mut report, began).await;
+    drop(release);
+    let file = PathBuf::from(report.state.emergency_file.as_deref().expect("an emergency file"));
+    assert_eq!(file.parent(), Some(std::env::temp_dir().as_path()));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(text.contains("run_ended"), "{text}");
+    assert_eq!(report.outcome, Outcome::OrdersLeft, "a state not saved is the lesser evil");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sealed_after_the_deadline_is_sealed_before_the_watchdog_ends_the_process() {
+    let root = Scope::root("gateway");
+    let coordinator = coordinator(&root, Vec::new());
+    let began = Instant::now();
+    assert_eq!(coordinator.seal_limit(began), coordinator.config.save_state);
+    tokio::time::advance(coordinator.config.deadline).await;
+    assert_eq!(coordinator.seal_limit(began), FORCED_LIMIT);
 }
