@@ -249,7 +249,9 @@ pub struct ExchangeConfig {
     pub ca_file: Option<PathBuf>,
     /// Whether nothing but this gateway trades on the account. Default false. Needed for what acts
     /// on the whole account, such as a dead-man's switch of that scope: it would cancel the orders
-    /// of a person, or of another gateway, as well.
+    /// of a person, or of another gateway, as well. With it, many orders are cancelled by one request
+    /// for everything on the account or on an instrument, as long as the exchange tells of no order
+    /// there but those that are to be cancelled; one that was placed the moment before would go too.
     pub account_is_ours: bool,
     /// For an exchange whose dead-man's switch is a timer (Kraken): the time after which the
     /// exchange cancels every order of the account unless the gateway sets it again, which it does

@@ -12,6 +12,7 @@ mod credentials;
 mod http;
 mod http_trading;
 mod limits;
+mod mass_cancel;
 mod outbox;
 mod session;
 mod switch;
@@ -32,6 +33,7 @@ pub use credentials::{Credentials, Secret};
 pub use http::{HttpFailure, HttpRequest, HttpResponse};
 pub use http_trading::HttpTrading;
 pub use limits::{CancelWeight, LimitScope, MessageRate, OrderLimit, OrderLimits, RateRule};
+pub use mass_cancel::MassCancel;
 pub use outbox::{
     Cumulative, OrderEvent, OrderNews, Outbox, Refusal, SessionEvent, TradingRestriction,
 };
@@ -225,6 +227,12 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// Why the exchange takes no reduce-only orders; nothing where it takes them.
     fn no_reduce_only(&self) -> Option<&'static str>;
+
+    /// For which scopes the exchange cancels every order with one request; `NONE` where it has no
+    /// such request. Sources: named in each adapter.
+    fn mass_cancel(&self) -> MassCancel {
+        MassCancel::NONE
+    }
 
     /// The longest time after its writing that a new order can still enter the exchange's book: by
     /// then the exchange refuses it as too old. Only after that does the exchange not knowing an

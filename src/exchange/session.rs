@@ -1,6 +1,6 @@
 //! What every connection attempt speaks: the adapter's half of a connection.
 
-use crate::types::{Order, Timestamp};
+use crate::types::{Instrument, Order, Timestamp};
 
 use super::{HttpFailure, HttpRequest, HttpResponse, Outbox, Refusal, SwitchRequest};
 
@@ -96,6 +96,15 @@ pub trait TradingSession: Session {
         for order in orders {
             self.cancel(order, now, out);
         }
+    }
+
+    /// Writes one request that cancels every open order of an instrument, or (`None`) of the account,
+    /// whoever placed it. Only called for scopes of [`Adapter::mass_cancel`](super::Adapter). Its
+    /// answer ends no order, and a refusal is told as
+    /// [`SessionEvent::ExchangeError`](super::SessionEvent): the caller cancels singly what it does
+    /// not hear of.
+    fn cancel_all(&mut self, instrument: Option<Instrument>, now: Timestamp, out: &mut Outbox) {
+        let _ = (instrument, now, out);
     }
 
     /// Asks how an order stands; `Status`, `NotFound` or `QueryFailed` follows.

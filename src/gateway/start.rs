@@ -15,7 +15,9 @@ use super::{Gateway, Inner, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
-use crate::exchange::{Adapter, ConnectionKind, DeadMansSwitch, OrderLimits, SymbolTable};
+use crate::exchange::{
+    Adapter, ConnectionKind, DeadMansSwitch, MassCancel, OrderLimits, SymbolTable,
+};
 use crate::market::Router;
 use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
@@ -186,6 +188,7 @@ async fn start_on(
             reserve_percent: config.orders.cancel_reserve_percent,
             no_reduce_only: exchange.adapter.no_reduce_only(),
             switch: switch_settings(&exchange),
+            mass_cancel: mass_cancel(&exchange),
             symbols: Arc::clone(&exchange.symbols),
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
@@ -253,6 +256,11 @@ fn patience(config: &Config, adapter: &dyn Adapter) -> Patience {
 fn switch_settings(exchange: &Prepared) -> SwitchSettings {
     let timeout = exchange.config.switch_timeout();
     SwitchSettings { kind: exchange.adapter.dead_mans_switch(), timeout }
+}
+
+/// On an account that others use too, only single cancels are safe.
+fn mass_cancel(exchange: &Prepared) -> MassCancel {
+    if exchange.config.account_is_ours { exchange.adapter.mass_cancel() } else { MassCancel::NONE }
 }
 
 /// Says what becomes of the orders if this process dies. Start has awaited that a switch that is

@@ -23,7 +23,9 @@ use super::report::order_report;
 use super::switch::{Switch, SwitchSettings};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
-use crate::exchange::{OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction};
+use crate::exchange::{
+    MassCancel, OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction,
+};
 use crate::report::{LeftoverOrder, OrderReport, Phase};
 use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
@@ -44,6 +46,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
 pub(crate) enum Next {
     /// This command, about this order.
     Write(Command, Order),
+    /// One request that cancels every order of an instrument or (`None`) of the account.
+    CancelAll(Option<Instrument>),
     /// Nothing until then, for the sake of the exchange's limits.
     WaitUntil(Instant),
     /// Nothing waits.
@@ -65,6 +69,8 @@ pub(crate) struct DeskSettings {
     /// Why the exchange takes no reduce-only orders, if it takes none.
     pub(crate) no_reduce_only: Option<&'static str>,
     pub(crate) switch: SwitchSettings,
+    /// The requests that may be used to cancel everything in a scope, whoever placed it.
+    pub(crate) mass_cancel: MassCancel,
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) journal: Arc<Journal>,
@@ -281,6 +287,7 @@ impl Desk {
             all.changes.extend(effects.changes);
             all.work.extend(effects.work);
         }
+        state.book.gather_cancels(instrument, self.settings.mass_cancel, &mut all);
         self.carry_out(&mut state, all);
         Ok(answers)
     }
@@ -314,6 +321,12 @@ impl Desk {
                 }
                 Command::Submit(id, _) => state.book.begin_write(*id, now),
                 Command::Cancel(id) => state.book.begin_cancel(*id, now),
+                Command::CancelAll(scope) => {
+                    if self.begin_mass_cancel(&mut state, *scope, now) {
+                        return Next::CancelAll(*scope);
+                    }
+                    None
+                }
                 Command::Query(id) => state.book.begin_query(*id, now),
                 Command::Fills(id) => state.book.begin_fills(*id, now),
             };
@@ -324,6 +337,24 @@ impl Desk {
                     self.changed.notify_waiters();
                 }
                 return Next::Write(command, order);
+            }
+        }
+    }
+
+    /// Whether the request that cancels every order of a scope is to be written; it counts as a
+    /// cancel of each. If it would touch more than it should by now, each is cancelled by itself.
+    fn begin_mass_cancel(&self, state: &mut State, scope: Option<Instrument>, now: Moment) -> bool {
+        let (exchange, place) = (self.exchange(), scope.map(tracing::field::display));
+        match state.book.begin_mass_cancel(scope, now) {
+            Ok(orders) => {
+                info!(%exchange, instrument = place, orders = orders.len(), "one request cancels all orders");
+                self.lane.cancelled_together(&orders, now);
+                true
+            }
+            Err(work) => {
+                debug!(%exchange, instrument = place, orders = work.len(), "each order is cancelled by itself");
+                self.carry_out(state, Effects { changes: Vec::new(), work });
+                false
             }
         }
     }
@@ -343,6 +374,11 @@ impl Desk {
         }
         self.carry_out(&mut state, effects);
         self.open_when_reconciled(&state);
+    }
+
+    /// A message of the trading session cannot be read.
+    pub(crate) fn unreadable(&self) {
+        self.state().book.lose_sight();
     }
 
     /// The exchange changed what trading it allows.
@@ -394,7 +430,9 @@ impl Desk {
         if !work.is_empty() {
             info!(exchange = %self.exchange(), questions = work.len(), "comparing orders with the exchange");
         }
-        self.carry_out(&mut state, Effects { changes: Vec::new(), work });
+        let mut effects = Effects { changes: Vec::new(), work };
+        state.book.gather_cancels(None, self.settings.mass_cancel, &mut effects);
+        self.carry_out(&mut state, effects);
         self.open_when_reconciled(&state);
     }
 
@@ -484,20 +522,26 @@ impl Desk {
     /// Tells everybody what changed and queues the work.
     fn carry_out(&self, state: &mut State, effects: Effects) {
         for work in &effects.work {
+            let order = match work {
+                Work::Cancel(id) | Work::Query(id) | Work::Fills(id) => state.book.get(*id),
+                Work::CancelAll(scope) => state
+                    .book
+                    .unfinished()
+                    .find(|order| scope.is_none_or(|at| at == order.instrument())),
+            };
+            let Some(order) = order else { continue };
             match work {
-                Work::Cancel(id) | Work::Query(id) | Work::Fills(id) => {
-                    let Some(order) = state.book.get(*id) else { continue };
-                    match work {
-                        Work::Cancel(_) => self.lane.cancel(order),
-                        Work::Query(_) => self.lane.query(order),
-                        Work::Fills(_) => self.lane.fills(order),
-                    }
-                }
+                Work::Cancel(_) => self.lane.cancel(order),
+                Work::CancelAll(scope) => self.lane.cancel_all(*scope, order),
+                Work::Query(_) => self.lane.query(order),
+                Work::Fills(_) => self.lane.fills(order),
             }
         }
         for change in &effects.changes {
             if change.order.status == OrderStatus::NotSent {
                 self.lane.withdraw(change.order.client_id);
+            } else if change.order.status.is_terminal() {
+                self.lane.ended(change.order.client_id);
             }
             let settles = state.notes_doubt(&change.order);
             log_change(self.exchange(), &change.order, settles);
@@ -573,7 +617,8 @@ impl Desk {
         // A drain that has closed the connection for good has wanted all this before, and nobody is
         // left to ask whether an order that it kept is still there.
         if self.gate.phase() < Phase::Disconnect {
-            let effects = state.book.want_cancel_all(now);
+            let mut effects = state.book.want_cancel_all(now);
+            state.book.gather_cancels(None, self.settings.mass_cancel, &mut effects);
             self.carry_out(&mut state, effects);
         }
         let to_cancel = |order: &&Order| order.request.on_shutdown == OnShutdown::Cancel;

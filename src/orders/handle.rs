@@ -59,8 +59,10 @@ impl Orders {
     /// Cancels every order of this gateway's run on an instrument, also those marked to be kept at
     /// shutdown, and waits until each has ended: by its cancel, or by a fill that was quicker. The
     /// orders are told as they ended. Orders of others are never touched, which is why each order is
-    /// cancelled by its own id, in batches where the exchange has them. An order placed meanwhile
-    /// is not meant.
+    /// cancelled by its own id, in batches where the exchange has them; only where the configuration
+    /// says that the account is this gateway's alone (`account_is_ours`), and the exchange shows no
+    /// other order there, does one request stand for them all. An order placed meanwhile is not
+    /// meant.
     ///
     /// # Errors
     /// [`OrderError::Abandoned`] names the first order that was not settled when the gateway ended.

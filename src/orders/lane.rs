@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Submit(ClientOrderId, Permit),
     /// A cancel.
     Cancel(ClientOrderId),
+    /// One request that cancels every order of an instrument or (`None`) of the account.
+    CancelAll(Option<Instrument>),
     /// The question how an order stands.
     Query(ClientOrderId),
     /// The question for an order's single fills.
@@ -61,6 +63,9 @@ pub(crate) struct Lane {
 
 struct Queues {
     state: LaneState,
+    /// Requests that cancel many orders; they go before everything else.
+    mass: VecDeque<Mass>,
+    /// Cancels and questions; those that the sets do not name are not needed any more.
     urgent: VecDeque<Urgent>,
     cancels: HashSet<ClientOrderId>,
     queries: HashSet<ClientOrderId>,
@@ -99,6 +104,13 @@ struct New {
     permit: Permit,
 }
 
+/// A request that cancels every order of a scope.
+struct Mass {
+    scope: Option<Instrument>,
+    /// Where at least one of the orders is.
+    instrument: Instrument,
+}
+
 /// A cancel or a question.
 struct Urgent {
     is_cancel: bool,
@@ -123,6 +135,7 @@ impl Lane {
     pub(crate) fn new(capacity: usize, limiter: Limiter) -> Self {
         let queues = Queues {
             state: LaneState::Down,
+            mass: VecDeque::new(),
             urgent: VecDeque::new(),
             cancels: HashSet::new(),
             queries: HashSet::new(),
@@ -153,6 +166,7 @@ impl Lane {
         if state != LaneState::Down {
             return Vec::new();
         }
+        queues.mass.clear();
         queues.urgent.clear();
         queues.cancels.clear();
         queues.queries.clear();
@@ -195,6 +209,34 @@ impl Lane {
     /// remembers that the cancel is wanted.
     pub(crate) fn cancel(&self, order: &Order) {
         self.urgent(order, true);
+    }
+
+    /// Queues a request that cancels every order of a scope, in which this order is.
+    pub(crate) fn cancel_all(&self, scope: Option<Instrument>, order: &Order) {
+        let mut queues = self.queues();
+        if queues.state != LaneState::Down && queues.mass.iter().all(|mass| mass.scope != scope) {
+            queues.mass.push_back(Mass { scope, instrument: order.instrument() });
+            drop(queues);
+            self.waiting.notify_one();
+        }
+    }
+
+    /// One request cancels all these orders: cancels of their own that wait are not needed, and the
+    /// exchange may count each by its age.
+    pub(crate) fn cancelled_together(&self, orders: &[Order], now: Moment) {
+        let mut queues = self.queues();
+        for order in orders {
+            queues.cancels.remove(&order.client_id);
+            let age = age(order.created, now);
+            queues.limiter.count_cancelled(order.instrument(), age, now.monotonic);
+        }
+    }
+
+    /// The order has ended: what waits to be written about it takes no share of the limits.
+    pub(crate) fn ended(&self, id: ClientOrderId) {
+        let mut queues = self.queues();
+        queues.cancels.remove(&id);
+        queues.queries.remove(&id);
     }
 
     /// Queues a question, once for each order; without a connection it is not kept.
@@ -270,6 +312,9 @@ impl Lane {
         }
         let now = now();
         let mut wait = None;
+        if let Some(command) = queues.pop_mass(now, &mut wait) {
+            return Popped::Command(command, now);
+        }
         if let Some(command) = queues.pop_urgent(now, &mut wait) {
             return Popped::Command(command, now);
         }
@@ -309,7 +354,8 @@ impl Queues {
     }
 
     fn are_empty(&self) -> bool {
-        self.urgent.is_empty()
+        self.mass.is_empty()
+            && self.urgent.is_empty()
             && self.reducing.is_empty()
             && self.new.is_empty()
             && self.fills.is_empty()
@@ -339,18 +385,41 @@ impl Queues {
         Ok(())
     }
 
+    fn pop_mass(&mut self, now: Moment, wait: &mut Option<Instant>) -> Option<Command> {
+        let Mass { scope, instrument } = *self.mass.front()?;
+        match self.limiter.admit(Kind::CancelAll, instrument, now.monotonic) {
+            Ok(()) => {
+                self.mass.pop_front();
+                Some(Command::CancelAll(scope))
+            }
+            Err(ready) => {
+                earlier(wait, ready);
+                None
+            }
+        }
+    }
+
+    /// Whether a cancel or a question is still needed.
+    fn is_needed(&self, urgent: &Urgent) -> bool {
+        let known = if urgent.is_cancel { &self.cancels } else { &self.queries };
+        known.contains(&urgent.id)
+    }
+
     /// The first cancel or question. If one of the two has to wait for a limit of its own, the first
     /// of the other kind passes it.
     fn pop_urgent(&mut self, now: Moment, wait: &mut Option<Instant>) -> Option<Command> {
+        while self.urgent.front().is_some_and(|first| !self.is_needed(first)) {
+            self.urgent.pop_front();
+        }
         let first = self.urgent.front()?.is_cancel;
         for (wanted, at) in [(first, Some(0)), (!first, None)] {
-            let at = at.or_else(|| self.urgent.iter().position(|next| next.is_cancel == wanted));
+            let is_next = |next: &Urgent| next.is_cancel == wanted && self.is_needed(next);
+            let at = at.or_else(|| self.urgent.iter().position(is_next));
             let Some((at, next)) = at.and_then(|at| Some((at, self.urgent.get(at)?))) else {
                 continue;
             };
-            let age = Duration::try_from(now.wall.duration_since(next.created));
             let kind = if next.is_cancel {
-                Kind::Cancel { age: age.unwrap_or_default() }
+                Kind::Cancel { age: age(next.created, now) }
             } else {
                 Kind::Query
             };
@@ -411,6 +480,11 @@ impl Queues {
         }
         queue.remove(found?)
     }
+}
+
+/// How old an order is.
+fn age(created: Timestamp, now: Moment) -> Duration {
+    Duration::try_from(now.wall.duration_since(created)).unwrap_or_default()
 }
 
 /// Keeps the earlier of two times.
@@ -498,6 +572,7 @@ mod tests {
                 written.push(match command {
                     Command::Submit(id, _) => format!("new {id}"),
                     Command::Cancel(id) => format!("cancel {id}"),
+                    Command::CancelAll(scope) => format!("cancel all {scope:?}"),
                     Command::Query(id) => format!("ask {id}"),
                     Command::Fills(id) => format!("fills {id}"),
                 });
@@ -524,6 +599,43 @@ mod tests {
         bench.lane.cancel(&order("old"));
         assert_eq!(bench.written(), "cancel old, ask old, new less, new new");
         assert_eq!(bench.waits(), None);
+    }
+
+    #[test]
+    fn one_request_for_all_goes_first_and_takes_the_place_of_cancels_that_wait() {
+        let ages: &[(Duration, u32)] = &[(SECOND, 8)];
+        let by_age =
+            OrderLimit { cancel: CancelWeight::ByAge(ages), ..limit(20, LimitScope::Instrument) };
+        let bench = Bench::new(8, vec![by_age]);
+        for text in ["one", "two", "other"] {
+            bench.lane.cancel(&order(text));
+        }
+        for _ in 0..2 {
+            bench.lane.cancel_all(None, &order("one"));
+        }
+        let popped = bench.lane.pop(|| bench.now);
+        assert!(matches!(popped, Popped::Command(Command::CancelAll(None), _)));
+        bench.lane.cancelled_together(&[order("one"), order("two")], bench.now);
+        assert_eq!(bench.written(), "cancel other");
+        // Three cancels of 8 were counted, two of them by the one request.
+        bench.submit("new").unwrap();
+        assert_eq!(bench.waits(), Some(SECOND * (24 - 20 + 5 + 1)));
+        bench.lane.cancel_all(None, &order("one"));
+        bench.lane.set_state(LaneState::Down);
+        bench.lane.cancel_all(None, &order("one"));
+        bench.lane.set_state(LaneState::Open);
+        assert_eq!(bench.written(), "", "it is not kept over a reconnect");
+    }
+
+    #[test]
+    fn an_order_that_ended_takes_no_room_from_the_cancels_of_others() {
+        let bench = Bench::new(8, vec![limit(1, LimitScope::Account)]);
+        for text in ["ended", "open"] {
+            bench.lane.query(&order(text));
+            bench.lane.cancel(&order(text));
+        }
+        bench.lane.ended(id("ended"));
+        assert_eq!(bench.written(), "ask open, cancel open");
     }
 
     #[test]

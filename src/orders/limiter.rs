@@ -18,6 +18,9 @@ pub(super) enum Kind {
     Reducing,
     /// A cancel of an order of this age.
     Cancel { age: Duration },
+    /// A request that cancels many orders, by itself; the orders are
+    /// [counted](Limiter::count_cancelled) besides.
+    CancelAll,
     /// The question how an order stands.
     Query,
     /// The question for an order's fills.
@@ -101,6 +104,17 @@ impl Limiter {
         }
         Ok(())
     }
+
+    /// Counts the cancel of an order by a request for many, where the exchange counts cancels by
+    /// their orders' age.
+    pub(super) fn count_cancelled(&mut self, instrument: Instrument, age: Duration, now: Instant) {
+        for (limit, used) in self.limits.iter().zip(&mut self.used) {
+            let (weight, waits) = weight(limit, Kind::Cancel { age });
+            if weight > 0 && !waits {
+                meter(limit, used, instrument, self.reserve_percent, now).charge(weight, now);
+            }
+        }
+    }
 }
 
 /// How much a message adds to a limit, and whether it waits for room.
@@ -109,7 +123,8 @@ fn weight(limit: &OrderLimit, kind: Kind) -> (u32, bool) {
         (Kind::New | Kind::Reducing, _) => (limit.order, true),
         (Kind::Query, _) => (limit.question, true),
         (Kind::Fills, _) => (limit.fills, true),
-        (Kind::Cancel { .. }, CancelWeight::Waits(weight)) => (weight, true),
+        (Kind::Cancel { .. } | Kind::CancelAll, CancelWeight::Waits(weight)) => (weight, true),
+        (Kind::CancelAll, CancelWeight::ByAge(_)) => (0, false),
         (Kind::Cancel { age }, CancelWeight::ByAge(table)) => {
             let entry = table.iter().find(|(below, _)| age < *below);
             (entry.map_or(0, |(_, weight)| *weight), false)

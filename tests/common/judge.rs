@@ -15,7 +15,14 @@ pub fn places(method: &str) -> bool {
 
 /// Whether a request cancels an order, or several.
 pub fn cancels(method: &str) -> bool {
-    matches!(method, "order.cancel" | "cancel_order" | "batch_cancel")
+    matches!(method, "order.cancel" | "cancel_order" | "batch_cancel" | "private/cancel")
+        || cancels_all(method)
+}
+
+/// Whether a request cancels every order of the account or of an instrument.
+pub fn cancels_all(method: &str) -> bool {
+    let names = ["openOrders.cancelAll", "cancel_all", "private/cancel_all"];
+    names.contains(&method) || method == "private/cancel_all_by_instrument"
 }
 
 /// Every order open at an exchange is named in the report as left or kept; every order that the

@@ -288,6 +288,9 @@ impl<'a> Live<'a> {
     fn note_unreadable(&mut self, now: Instant, error: &DecodeError) {
         let driver = self.driver;
         driver.record.unreadable.fetch_add(1, Ordering::Relaxed);
+        if let Role::Trading { desk } = &driver.role {
+            desk.unreadable();
+        }
         if let Some(left_out) = self.unreadable.allow(now) {
             let (exchange, connection) = (driver.exchange, driver.role.kind());
             warn!(%exchange, %connection, %error, left_out, "a message cannot be read");

@@ -81,6 +81,15 @@ impl Live<'_> {
             };
             let (command, order) = match next {
                 Next::Write(command, order) => (command, order),
+                Next::CancelAll(instrument) => {
+                    cancelled = true;
+                    session.cancel_all(instrument, self.driver.clock.now(), &mut self.out);
+                    for text in self.out.messages.drain(..) {
+                        self.pacer.count(now);
+                        self.socket.write(text).map_err(|error| broken(&error))?;
+                    }
+                    continue;
+                }
                 Next::WaitUntil(at) => {
                     self.paced = Some(at);
                     more = false;
@@ -110,6 +119,8 @@ impl Live<'_> {
                         cancels.clear();
                     }
                 }
+                // It comes as `Next::CancelAll`, without an order.
+                Command::CancelAll(_) => {}
                 Command::Query(_) => session.query(&order, wall, &mut self.out),
                 Command::Fills(_) => session.query_fills(&order, wall, &mut self.out),
             }

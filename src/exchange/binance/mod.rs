@@ -28,8 +28,8 @@ use self::sign::{RECEIVE_WINDOW_MS, Signer, SignerError};
 use self::trading::Trading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MessageRate,
-    OrderLimits, Probe, SymbolTable, TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MassCancel,
+    MessageRate, OrderLimits, Probe, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -132,6 +132,12 @@ impl Adapter for Binance {
 
     fn order_limits(&self, instruments: &HttpResponse) -> OrderLimits {
         limits::read(instruments)
+    }
+
+    /// `openOrders.cancelAll`, of one symbol and weight 1; there is none of the account
+    /// (`web-socket-api.md`, cancel open orders).
+    fn mass_cancel(&self) -> MassCancel {
+        MassCancel { account: false, instrument: true }
     }
 
     fn no_reduce_only(&self) -> Option<&'static str> {

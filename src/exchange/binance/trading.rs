@@ -23,6 +23,7 @@ const MAX_PENDING: usize = 16_384;
 
 const SUBSCRIBE: &str = "userDataStream.subscribe.signature";
 const OPEN_ORDERS: &str = "openOrders.status";
+const CANCEL_ALL: &str = "openOrders.cancelAll";
 
 /// What a request was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ enum Request {
     OpenOrders,
     Place(About),
     Cancel(About),
+    CancelAll,
     Query(About),
     Fills(About, Page),
 }
@@ -175,6 +177,10 @@ impl Trading {
             Some(Request::Cancel(about)) => {
                 let result: OrderResult<'_> = serde_json::from_str(result)?;
                 self.cancelled(&result, Some(about), request_id, out)?;
+            }
+            // Each order's end is told by the private stream.
+            Some(Request::CancelAll) => {
+                out.event(SessionEvent::Acknowledged { request: CANCEL_ALL.into() });
             }
             Some(Request::Query(about)) => {
                 let read = serde_json::from_str::<OrderResult<'_>>(result)
@@ -365,6 +371,13 @@ fn failed(request: Option<Request>, request_id: Option<String>, error: ApiError,
             }));
             return;
         }
+        Some(Request::CancelAll) => {
+            if limited {
+                out.event(SessionEvent::RateLimited { until: retry_after });
+            }
+            out.event(SessionEvent::ExchangeError { code, reason });
+            return;
+        }
         Some(Request::Place(about)) => (Some(about), place_failed(code, reason, unknown)),
         Some(Request::Cancel(about)) => {
             (Some(about), OrderNews::CancelRejected { code, reason, retry })
@@ -502,6 +515,16 @@ impl TradingSession for Trading {
             let news =
                 OrderNews::CancelRejected { code: None, reason: error.to_string(), retry: false };
             out.order(unsent(order, news));
+        }
+    }
+
+    fn cancel_all(&mut self, instrument: Option<Instrument>, now: Timestamp, out: &mut Outbox) {
+        let Some(instrument) = instrument else { return };
+        let params =
+            vec![("symbol", self.symbol(instrument).into()), ("returnRateLimits", false.into())];
+        if let Err(error) = self.send(CANCEL_ALL, params, Request::CancelAll, now, out) {
+            let reason = error.to_string();
+            out.event(SessionEvent::ExchangeError { code: None, reason });
         }
     }
 

@@ -33,7 +33,7 @@ use self::trading::DeribitTrading;
 use super::{
     Adapter, AdapterKind, AdapterSetup, CancelWeight, ConnectionKind, ConnectionRules,
     DeadMansSwitch, DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, LimitScope,
-    MarketSession, OrderLimit, OrderLimits, Probe, RateRule, SwitchScope, SymbolTable,
+    MarketSession, MassCancel, OrderLimit, OrderLimits, Probe, RateRule, SwitchScope, SymbolTable,
     TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
@@ -174,6 +174,12 @@ impl Adapter for Deribit {
             ..matching.clone()
         };
         vec![matching, other]
+    }
+
+    /// They have credits of their own, which are not counted: one more is taken from those of single
+    /// cancels instead (`private/cancel_all`, `private/cancel_all_by_instrument`).
+    fn mass_cancel(&self) -> MassCancel {
+        MassCancel { account: true, instrument: true }
     }
 
     fn no_reduce_only(&self) -> Option<&'static str> {

@@ -1,7 +1,8 @@
 //! Order requests.
 //!
 //! Sources: <https://docs.deribit.com/api-reference/trading/private-buy>, `private-sell`,
-//! `private-cancel`, `private-cancel_by_label`, `private-get_order_state`,
+//! `private-cancel`, `private-cancel_by_label`, `private-cancel_all`,
+//! `private-cancel_all_by_instrument`, `private-get_order_state`,
 //! `private-get_order_state_by_label`, `private-get_user_trades_by_order` there.
 
 use super::ORDER_VALIDITY;
@@ -68,6 +69,17 @@ pub(super) fn cancel(about: &About) -> (&'static str, String) {
     match about.exchange_id {
         Some(id) => ("private/cancel", by_id(&id)),
         None => ("private/cancel_by_label", by_label(about)),
+    }
+}
+
+/// Method and parameters of the cancel of every order of an instrument or of the account.
+pub(super) fn cancel_all(symbol: Option<&str>) -> (&'static str, String) {
+    match symbol {
+        Some(symbol) => {
+            let params = format!(r#"{{"instrument_name":{}}}"#, json(symbol));
+            ("private/cancel_all_by_instrument", params)
+        }
+        None => ("private/cancel_all", "{}".to_owned()),
     }
 }
 

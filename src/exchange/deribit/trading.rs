@@ -22,7 +22,7 @@ use crate::exchange::{
     DecodeError, OrderEvent, OrderNews, Outbox, Refusal, Secret, Session, SessionEvent,
     SwitchAnswer, SwitchOutcome, SwitchRequest, SwitchSetting, SymbolTable, TradingSession,
 };
-use crate::types::{ExchangeOrderId, Order, Quantity, Timestamp};
+use crate::types::{ExchangeOrderId, Instrument, Order, Quantity, Timestamp};
 
 /// What the session asks for. Orders need the second, the dead-man's switch the third.
 const SCOPES: [&str; 3] = ["connection", "trade:read_write", "account:read_write"];
@@ -50,6 +50,7 @@ enum Request {
     Test,
     Place(About),
     Cancel(About),
+    CancelAll,
     Query(About),
     Fills(Fetch),
 }
@@ -69,6 +70,7 @@ impl Request {
             Self::Test => "public/test",
             Self::Place(_) => "order",
             Self::Cancel(_) => "cancel",
+            Self::CancelAll => "private/cancel_all",
             Self::Query(_) => "query",
             Self::Fills(_) => "private/get_user_trades_by_order",
         }
@@ -228,6 +230,8 @@ impl DeribitTrading {
                 out.event(SessionEvent::Switch(SwitchAnswer { request, outcome }));
             }
             Some(Request::Test) => out.event(SessionEvent::Pong),
+            // Each order's end is told by the private stream.
+            Some(request @ Request::CancelAll) => out.event(acknowledged(request)),
             Some(Request::Place(about)) => return self.placed(envelope, Some(about), out),
             Some(Request::Cancel(about)) => return self.canceled(envelope, about, out),
             Some(Request::Query(about)) => return self.told(envelope, about, out),
@@ -443,7 +447,7 @@ impl DeribitTrading {
                 out.event(SessionEvent::Switch(SwitchAnswer { request, outcome }));
                 return;
             }
-            Some(Request::Test) => {
+            Some(Request::Test | Request::CancelAll) => {
                 out.event(SessionEvent::ExchangeError { code, reason });
                 return;
             }
@@ -598,6 +602,16 @@ impl TradingSession for DeribitTrading {
         let about = About::new(order);
         let (method, params) = orders::cancel(&about);
         self.write(method, &params, Request::Cancel(about), out);
+    }
+
+    fn cancel_all(&mut self, instrument: Option<Instrument>, _: Timestamp, out: &mut Outbox) {
+        let symbol = instrument.map(|instrument| self.symbols.symbol(instrument));
+        // One that is no longer configured has no symbol; its orders are cancelled singly.
+        if symbol == Some(None) {
+            return;
+        }
+        let (method, params) = orders::cancel_all(symbol.flatten());
+        self.write(method, &params, Request::CancelAll, out);
     }
 
     fn query(&mut self, order: &Order, _: Timestamp, out: &mut Outbox) {

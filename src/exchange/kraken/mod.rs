@@ -31,8 +31,8 @@ use url::Url;
 
 use super::{
     Adapter, AdapterKind, AdapterSetup, ConnectionKind, ConnectionRules, DeadMansSwitch,
-    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, OrderLimits,
-    Probe, SwitchScope, SymbolTable, TradingSession,
+    DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MassCancel,
+    OrderLimits, Probe, SwitchScope, SymbolTable, TradingSession,
 };
 use crate::types::{ExchangeName, Instrument, InstrumentSpec};
 
@@ -155,6 +155,13 @@ impl Adapter for Kraken {
     /// Source: <https://docs.kraken.com/api/docs/websocket-v2/add_order>, `reduce_only`.
     fn order_limits(&self, _: &HttpResponse) -> OrderLimits {
         limits::order_limits(None)
+    }
+
+    /// `cancel_all`, which names no symbol. What it adds to the rate counter is not documented and
+    /// taken as that of a batch of the same orders.
+    /// Source: <https://docs.kraken.com/api/docs/websocket-v2/cancel_all>.
+    fn mass_cancel(&self) -> MassCancel {
+        MassCancel { account: true, instrument: false }
     }
 
     fn no_reduce_only(&self) -> Option<&'static str> {

@@ -32,6 +32,7 @@ pub(super) enum Sent {
     Submit(About),
     Cancel(About),
     CancelBatch(Vec<About>),
+    CancelAll,
     Switch(SwitchRequest),
 }
 
@@ -60,6 +61,7 @@ impl Sent {
             Self::Submit(_) => "add_order",
             Self::Cancel(_) => "cancel_order",
             Self::CancelBatch(_) => "batch_cancel",
+            Self::CancelAll => "cancel_all",
             Self::Switch(_) => super::switch::METHOD,
         }
     }
@@ -67,7 +69,7 @@ impl Sent {
     /// The one order that it is about.
     pub(super) fn about(&self) -> Option<About> {
         match self {
-            Self::Subscribe | Self::CancelBatch(_) | Self::Switch(_) => None,
+            Self::Subscribe | Self::CancelBatch(_) | Self::CancelAll | Self::Switch(_) => None,
             Self::Submit(about) | Self::Cancel(about) => Some(*about),
         }
     }
@@ -116,6 +118,12 @@ pub(super) fn batch_cancel(ids: &[ExchangeOrderId], token: &str, number: u64) ->
         ids.join(","),
         json(token),
     )
+}
+
+/// The request to cancel every order of the account.
+pub(super) fn cancel_all(token: &str, number: u64) -> String {
+    let token = json(token);
+    format!(r#"{{"method":"cancel_all","params":{{"token":{token}}},"req_id":{number}}}"#)
 }
 
 /// What the response to a batch of cancels says of each of its orders; `false` if it cancelled

@@ -12,15 +12,15 @@ use crate::exchange::{
     DecodeError, HttpFailure, HttpRequest, HttpResponse, OrderEvent, OrderNews, Outbox, Refusal,
     Session, SessionEvent, SwitchRequest, SymbolTable, TradingSession,
 };
-use crate::types::{ExchangeOrderId, Order, Timestamp};
+use crate::types::{ExchangeOrderId, Instrument, Order, Timestamp};
 
 use super::limits::order_limits;
 use super::messages::{
     Envelope, Outcome, Subscription, http_result, is_permanent, read, shorten, trading_restriction,
 };
 use super::orders::{
-    About, MAX_BATCH, MIN_BATCH, Sent, add_order, batch_cancel, batch_events, cancel_order, json,
-    order_event,
+    About, MAX_BATCH, MIN_BATCH, Sent, add_order, batch_cancel, batch_events, cancel_all,
+    cancel_order, json, order_event,
 };
 use super::questions::Questions;
 use super::reports::read_reports;
@@ -352,6 +352,11 @@ impl TradingSession for KrakenTrading {
         }
     }
 
+    fn cancel_all(&mut self, _: Option<Instrument>, _: Timestamp, out: &mut Outbox) {
+        let number = self.requests.add(Sent::CancelAll);
+        out.messages.push(cancel_all(self.token(), number));
+    }
+
     fn set_switch(&mut self, request: SwitchRequest, _: Timestamp, out: &mut Outbox) {
         let number = self.requests.add(Sent::Switch(request));
         out.messages.push(switch::request(request.setting, self.token(), number));
@@ -580,6 +585,26 @@ mod tests {
         let opened = r#""exec_type":"new","order_status":"new""#;
         let events = told(&mut *session, &update(2, opened));
         assert!(matches!(events[0], SessionEvent::UpdatesLost { .. }), "{events:?}");
+    }
+
+    #[test]
+    fn all_orders_of_the_account_are_cancelled_by_one_request_whose_answer_ends_none() {
+        let mut session = ready();
+        let mut out = Outbox::default();
+        session.cancel_all(None, NOW, &mut out);
+        session.cancel_all(None, NOW, &mut out);
+        assert_eq!(
+            out.messages[0],
+            r#"{"method":"cancel_all","params":{"token":"T\"1"},"req_id":2}"#
+        );
+        let done = r#"{"method":"cancel_all","req_id":2,"result":{"count":2},"success":true}"#;
+        let request = "cancel_all".to_owned();
+        assert_eq!(told(&mut *session, done), [SessionEvent::Acknowledged { request }]);
+        let refused =
+            r#"{"error":"EService:Unavailable","method":"cancel_all","req_id":3,"success":false}"#;
+        let reason = "EService:Unavailable".to_owned();
+        let expected = SessionEvent::ExchangeError { code: None, reason };
+        assert_eq!(told(&mut *session, refused), [expected]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod elsewhere;
 mod entry;
 mod fills;
+mod mass;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub(crate) struct Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Cancel(ClientOrderId),
+    /// One request for every order of an instrument or (`None`) of the account.
+    CancelAll(Option<Instrument>),
     Query(ClientOrderId),
     /// The single fills of an order are to be asked for.
     Fills(ClientOrderId),
@@ -93,6 +96,8 @@ pub(crate) struct Book {
     /// Exchange ids are unique within an instrument only, so one may stand for several orders.
     by_exchange_id: HashMap<ExchangeOrderId, Vec<ClientOrderId>>,
     foreign: BTreeSet<(ExchangeOrderId, Option<Instrument>)>,
+    /// Whether the present session said something that cannot be read.
+    lost_sight: bool,
     /// What the ids of this gateway's orders begin with, in every run.
     tag: String,
     /// Orders with the tag that this run did not place: an earlier one left them open. Each with the
@@ -120,6 +125,7 @@ impl Book {
             incomplete: BTreeSet::new(),
             by_exchange_id: HashMap::new(),
             foreign: BTreeSet::new(),
+            lost_sight: false,
             watched: BTreeSet::new(),
             cancelling_all: false,
             sessions: 0,
@@ -307,6 +313,7 @@ impl Book {
             entry.asking = None;
         }
         self.foreign.clear();
+        self.lost_sight = false;
     }
 
     /// The new session has told its open orders. What it did not mention must be asked, and wanted
@@ -744,6 +751,9 @@ impl Book {
 
     /// An order that this run did not place: a person's, or one that an earlier run left open.
     fn note_foreign(&mut self, event: &OrderEvent) {
+        if matches!(event.news, OrderNews::Unreadable { .. }) {
+            self.lose_sight();
+        }
         let (is_open, has_ended) = match &event.news {
             // What cannot be read may be of an open order, and nobody asks about this one.
             OrderNews::Opened | OrderNews::Acknowledged | OrderNews::Unreadable { .. } => {

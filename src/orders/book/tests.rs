@@ -5,6 +5,7 @@ use crate::types::Side;
 
 mod adopted;
 mod fills;
+mod mass;
 mod readme;
 
 const QUERY: Duration = Duration::from_secs(2);

@@ -2,7 +2,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::exchange::{ConnectionKind, DeadMansSwitch, OrderEvent, OrderNews, SymbolTable};
+use crate::exchange::{
+    ConnectionKind, DeadMansSwitch, MassCancel, OrderEvent, OrderNews, SymbolTable,
+};
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
 use crate::state::{Durability, RecoveredOrder};
 use crate::types::{
@@ -54,6 +56,7 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
         reserve_percent: 25,
         no_reduce_only: None,
         switch: SwitchSettings { kind: DeadMansSwitch::None, timeout: None },
+        mass_cancel: MassCancel::NONE,
         symbols: Arc::new(SymbolTable::new([spec(name)])),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
@@ -178,7 +181,7 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     assert_eq!(report.outcome, Outcome::Degraded, "{report:#?}");
     let commands = std::iter::from_fn(|| match desk.next_command() {
         Next::Write(command, _) => Some(command),
-        Next::WaitUntil(_) | Next::Nothing => None,
+        Next::CancelAll(_) | Next::WaitUntil(_) | Next::Nothing => None,
     });
     let asked =
         commands.filter(|command| matches!(command, Command::Fills(asked) if *asked == id)).count();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::exchange::Refusal;
+use crate::exchange::{MassCancel, Refusal};
 use crate::types::{Liquidity, Side};
 
 const OURS: &str = "gw00000001";
@@ -551,4 +551,36 @@ fn the_end_of_the_stream_and_of_the_server_are_told() {
         let out = receive(&mut *session, &text).unwrap();
         assert_eq!(out.events, [SessionEvent::Ignored { what: format!("event {name}") }]);
     }
+}
+
+#[test]
+fn all_orders_of_a_symbol_are_cancelled_by_one_request_whose_answer_ends_none() {
+    let cancel_all: Command = |session, order, out| {
+        session.cancel_all(Some(order.instrument()), now(), out);
+    };
+    let (mut session, _) = ready();
+    let mut out = Outbox::default();
+    cancel_all(&mut *session, &order(limit()), &mut out);
+    let message = written(&out);
+    assert_eq!(message["method"], "openOrders.cancelAll");
+    assert_eq!(message["params"]["symbol"], "BTCUSDT");
+    assert_eq!(adapter(true).mass_cancel(), MassCancel { account: false, instrument: true });
+    out.clear();
+    session.cancel_all(None, now(), &mut out);
+    assert_eq!(out.messages, [""; 0], "there is none for the account");
+
+    let cancelled = r#"{"symbol":"BTCUSDT","origClientOrderId":"gw00000001","orderId":7,"clientOrderId":"server-made","transactTime":1700000000500,"status":"CANCELED"}"#;
+    let list = r#"{"orderListId":1,"contingencyType":"OCO","orderReports":[]}"#;
+    let done = format!(r#"{{"id":ID,"status":200,"result":[{cancelled},{list}]}}"#);
+    let request = "openOrders.cancelAll".to_owned();
+    assert_eq!(dialogue(cancel_all, &done), [SessionEvent::Acknowledged { request }]);
+
+    let refused = |code, reason: &str| {
+        let reason = reason.to_owned();
+        SessionEvent::ExchangeError { code: Some(code), reason }
+    };
+    let nothing = error(400, -2011, "Unknown order sent.");
+    assert_eq!(everything(cancel_all, &nothing), [refused(-2011, "Unknown order sent.")]);
+    let limited = everything(cancel_all, &error(429, -1003, "Too much."));
+    assert_eq!(limited, [SessionEvent::RateLimited { until: None }, refused(-1003, "Too much.")]);
 }

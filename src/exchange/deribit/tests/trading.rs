@@ -311,3 +311,28 @@ fn what_lacks_its_meaning_is_an_error_that_names_the_key() {
         assert!(error.reason.contains(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn all_orders_of_a_scope_are_cancelled_by_one_request_whose_answer_ends_none() {
+    let mut session = ready();
+    let mut ask = |instrument| {
+        let mut out = Outbox::default();
+        session.cancel_all(instrument, now(), &mut out);
+        only(&out)
+    };
+    let account = ask(None);
+    assert_eq!(account["method"], "private/cancel_all");
+    assert_eq!(account["params"], serde_json::json!({}));
+    let one = ask(Some(instrument("BTC-PERPETUAL")));
+    assert_eq!(one["method"], "private/cancel_all_by_instrument");
+    assert_eq!(one["params"], serde_json::json!({ "instrument_name": "BTC-PERPETUAL" }));
+
+    let recorded = fixture("cancel_all_response").replace("47", &account["id"].to_string());
+    let request = "private/cancel_all".to_owned();
+    assert_eq!(told(&mut *session, &recorded), [SessionEvent::Acknowledged { request }]);
+    // It fails by itself: the session goes on.
+    let refused = told(&mut *session, &error(&one["id"], 10_028, "too_many_requests"));
+    let reason = "too_many_requests".to_owned();
+    let expected = SessionEvent::ExchangeError { code: Some(10_028), reason };
+    assert_eq!(refused, [SessionEvent::RateLimited { until: None }, expected]);
+}

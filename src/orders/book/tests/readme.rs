@@ -123,7 +123,7 @@ fn answer(bench: &mut Bench, answer: &str) -> BTreeSet<&'static str> {
     for work in bench.pass(QUERY).work {
         and.insert(match work {
             Work::Query(_) => "asked again",
-            Work::Cancel(_) => "cancel repeated",
+            Work::Cancel(_) | Work::CancelAll(_) => "cancel repeated",
             Work::Fills(_) => "fills fetched",
         });
     }
