@@ -86,6 +86,10 @@ async fn survive(seed: u64) {
     bench.config.orders.ack_timeout = Duration::from_millis(150);
     bench.config.orders.query_retry = Duration::from_millis(50);
     bench.config.shutdown.cancel_retry = Duration::from_millis(50);
+    for exchange in &mut bench.config.exchanges {
+        // Then one request cancels all orders.
+        exchange.account_is_ours = seed % 2 == 1;
+    }
     bench.connections(|connection| {
         connection.probe_after = Some(Duration::from_millis(150));
         connection.dead_after = Some(Duration::from_millis(400));
