@@ -253,7 +253,7 @@ pub enum FaultAction {
     },
     /// New connections are refused.
     RefuseConnections {
-        /// By RST or by HTTP 503, all or only those that would become WebSockets.
+        /// By RST or by HTTP 503, all or only those that would become `WebSocket`s.
         how: Refusal,
         /// For this long; for ever when absent.
         #[serde(default)]
