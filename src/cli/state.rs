@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use comfy_table::{Cell, Table};
+use comfy_table::{Cell, ContentArrangement, Table};
 use exchange_gateway::LastTick;
 use exchange_gateway::StateDirectory;
 use exchange_gateway::state::{
@@ -211,6 +211,8 @@ impl Rows {
         damaged: Vec<Damage>,
     ) -> Self {
         let mut table = new_table(header, io::stdout().is_terminal());
+        // A date broken over ten lines helps nobody: these tables are as wide as they must be.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         for row in rows {
             table.add_row(cells(row));
         }
@@ -251,7 +253,7 @@ fn reason(order: &Order) -> Option<String> {
 
 fn order_row(order: &Order) -> Vec<Cell> {
     let price = match order.request.kind {
-        OrderKind::Limit { price, .. } => price.to_string(),
+        OrderKind::Limit { price, .. } => price.0.normalize().to_string(),
         OrderKind::Market => "market".to_owned(),
     };
     let (filled, quantity) = (order.filled.0.normalize(), order.request.quantity.0.normalize());
@@ -267,13 +269,13 @@ fn order_row(order: &Order) -> Vec<Cell> {
 
 fn fill_row(booked: &BookedFill) -> Vec<Cell> {
     let fill = &booked.fill;
-    let fee = fill.fee.as_ref().map(|fee| format!("{} {}", fee.amount, fee.asset));
+    let fee = fill.fee.as_ref().map(|fee| format!("{} {}", fee.amount.normalize(), fee.asset));
     vec![
         Cell::new(&fill.fill_id),
         Cell::new(booked.client_id),
         Cell::new(booked.instrument),
-        right(fill.price),
-        right(fill.quantity),
+        right(fill.price.0.normalize()),
+        right(fill.quantity.0.normalize()),
         right(or_dash(fee.as_deref())),
         time(fill.time),
     ]
@@ -281,7 +283,9 @@ fn fill_row(booked: &BookedFill) -> Vec<Cell> {
 
 fn tick_row(last: &LastTick) -> Vec<Cell> {
     let trade = last.trade.and_then(|tick| match tick.data {
-        TickData::Trade(trade) => Some(format!("{} @ {}", trade.quantity, trade.price)),
+        TickData::Trade(trade) => {
+            Some(format!("{} @ {}", trade.quantity.0.normalize(), trade.price.0.normalize()))
+        }
         TickData::Quote(_) => None,
     });
     let quote = last.quote.and_then(|tick| match tick.data {
@@ -294,8 +298,8 @@ fn tick_row(last: &LastTick) -> Vec<Cell> {
         Cell::new(last.instrument),
         right(last.count),
         price(trade),
-        price(quote.map(|quote| quote.bid.to_string())),
-        price(quote.map(|quote| quote.ask.to_string())),
+        price(quote.map(|quote| quote.bid.0.normalize().to_string())),
+        price(quote.map(|quote| quote.ask.0.normalize().to_string())),
         time(received),
     ]
 }
