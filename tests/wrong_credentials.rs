@@ -5,6 +5,7 @@ mod common;
 use common::network::Attempts;
 use common::{BOTH, Bench, within};
 use exchange_gateway::exchange::Secret;
+use exchange_gateway::state::StateView;
 use exchange_gateway::{Gateway, StartError};
 use mock_exchange::ConnectionKind;
 
@@ -37,6 +38,11 @@ async fn start_with(exchange: &str, key: Option<&str>, secret: Option<&str>) -> 
     let fetched = attempts.of("http", port).len();
     assert!(fetched <= 2, "{exchange}: {fetched} HTTP requests");
     assert!(attempts.of("ws", port).len() <= 2, "{exchange}");
+    // The next start must not take it for a run that was killed.
+    let view = StateView::open(&bench.config.gateway.state_dir).expect("the database is closed");
+    let run = view.runs(1).expect("it is readable").rows.remove(0);
+    assert_eq!(run.outcome.as_deref(), Some("not_started"));
+    assert_eq!(run.trigger, Some(error.to_string()));
     (error.to_string(), attempts)
 }
 

@@ -15,6 +15,9 @@ use crate::scope::Scope;
 use crate::state::{Database, Recovered, RecoveredOrder, StateDirectory, StateError, StateView};
 use crate::types::{ClientOrderId, ExchangeName, Instrument};
 
+/// The outcome of a run that never became a gateway.
+pub(super) const NOT_STARTED: &str = "not_started";
+
 /// The open database and what was in it.
 pub(super) struct Opened {
     pub(super) database: Database,
@@ -114,7 +117,10 @@ pub(super) fn tell(recovered: &Recovered, root: &Scope) {
     }
     let Some(run) = &recovered.previous_run else { return };
     let (number, orders) = (run.id, recovered.orders.len());
-    if let Some(outcome) = &run.outcome {
+    if run.outcome.as_deref() == Some(NOT_STARTED) {
+        let problem = run.trigger.as_deref();
+        info!(run = number, orders, problem, "the run before could not start");
+    } else if let Some(outcome) = &run.outcome {
         info!(run = number, outcome, orders, "the run before ended in order");
     } else {
         warn!(run = number, orders, "the run before was killed");

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::recovery::{self, Opened, Unsettled};
+use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
 use super::{Gateway, Inner, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
@@ -142,7 +142,7 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
         Err(problem) => writer.record(Record::RunEnded(Box::new(RunEnd {
             ended: clock.now(),
             trigger: problem.to_string(),
-            outcome: "not_started".to_owned(),
+            outcome: NOT_STARTED.to_owned(),
             report: String::new(),
         }))),
     }

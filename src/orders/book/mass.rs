@@ -59,7 +59,7 @@ impl Book {
             |at: Option<Instrument>| at.is_none_or(|instrument| is_within(instrument, scope));
         let strange = self.lost_sight
             || self.foreign.iter().any(|(_, at)| may_be_within(*at))
-            || self.leftovers.values().any(|leftover| may_be_within(leftover.instrument));
+            || self.leftovers.values().any(|(_, leftover)| may_be_within(leftover.instrument));
         let is_meant = |entry: &Entry| {
             entry.cancel.is_some() && entry.order.request.on_shutdown == OnShutdown::Cancel
         };
