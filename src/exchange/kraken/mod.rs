@@ -52,8 +52,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe has ten seconds to bring an answer.
 const DEAD_AFTER: Duration = Duration::from_secs(15);
 
-/// How long the exchange lets an order wait for its engine when the order names no `deadline`.
-const DEFAULT_ORDER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an order may take to the exchange's engine, told as its `deadline`: the exchange's own
+/// default is as long, but counts from when the order comes, which may be late.
+const ORDER_VALIDITY: Duration = Duration::from_secs(5);
 
 /// `cancel_all_orders_after`: one timer for the whole account, set in whole seconds below a day; zero
 /// takes it off. The exchange advises to set it every 15 to 30 seconds.
@@ -168,10 +169,10 @@ impl Adapter for Kraken {
         Some("Kraken reduces margin positions only, and the gateway places spot orders")
     }
 
-    /// The exchange's default `deadline` of an order, and a second for what it takes to refuse.
+    /// What orders carry as `deadline`, and a second by which the gateway's clock may run ahead.
     /// Source: <https://docs.kraken.com/api/docs/websocket-v2/add_order>.
     fn longest_order_flight(&self) -> Duration {
-        DEFAULT_ORDER_DEADLINE + Duration::from_secs(1)
+        ORDER_VALIDITY + Duration::from_secs(1)
     }
 }
 

@@ -7,8 +7,11 @@
 use serde::Deserialize;
 
 use crate::exchange::{DecodeError, OrderEvent, OrderNews, Outbox, SwitchRequest};
-use crate::types::{ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce};
+use crate::types::{
+    ClientOrderId, ExchangeOrderId, Instrument, Order, OrderKind, TimeInForce, Timestamp,
+};
 
+use super::ORDER_VALIDITY;
 use super::messages::{
     Envelope, OrderResult, Outcome, is_outcome_unknown, is_passing, read, shorten, timestamp,
 };
@@ -77,7 +80,13 @@ impl Sent {
 
 /// The request for a new order. Numbers are JSON numbers: a decimal prints its digits exactly and
 /// never an exponent.
-pub(super) fn add_order(order: &Order, symbol: &str, token: &str, number: u64) -> String {
+pub(super) fn add_order(
+    order: &Order,
+    symbol: &str,
+    now: Timestamp,
+    token: &str,
+    number: u64,
+) -> String {
     let kind = match order.request.kind {
         OrderKind::Market => r#""order_type":"market""#.to_owned(),
         OrderKind::Limit { price, time_in_force } => {
@@ -90,8 +99,9 @@ pub(super) fn add_order(order: &Order, symbol: &str, token: &str, number: u64) -
             format!(r#""order_type":"limit","limit_price":{price},{terms}"#)
         }
     };
+    let deadline = now.checked_add(ORDER_VALIDITY).unwrap_or(Timestamp::MAX);
     format!(
-        r#"{{"method":"add_order","params":{{{kind},"side":"{}","order_qty":{},"symbol":{},"cl_ord_id":{},"token":{}}},"req_id":{number}}}"#,
+        r#"{{"method":"add_order","params":{{{kind},"side":"{}","order_qty":{},"symbol":{},"cl_ord_id":{},"deadline":"{deadline:.3}","token":{}}},"req_id":{number}}}"#,
         order.request.side,
         order.request.quantity.decimal().normalize(),
         json(symbol),
@@ -216,25 +226,36 @@ pub(super) fn json(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::order;
+    use super::super::testing::{NOW, adapter, order};
     use super::*;
+    use crate::exchange::Adapter as _;
     use crate::types::NewOrder;
 
     #[test]
     fn numbers_are_written_as_numbers_with_their_exact_digits() {
         assert_eq!(
-            add_order(&order(), "BTC/USD", "T", 7),
-            r#"{"method":"add_order","params":{"order_type":"limit","limit_price":30000.5,"time_in_force":"gtc","side":"buy","order_qty":0.01,"symbol":"BTC/USD","cl_ord_id":"gw1","token":"T"},"req_id":7}"#
+            add_order(&order(), "BTC/USD", NOW, "T", 7),
+            r#"{"method":"add_order","params":{"order_type":"limit","limit_price":30000.5,"time_in_force":"gtc","side":"buy","order_qty":0.01,"symbol":"BTC/USD","cl_ord_id":"gw1","deadline":"1970-01-01T00:00:05.000Z","token":"T"},"req_id":7}"#
         );
         let mut small = order();
         small.request.quantity = "0.0000000001".parse().unwrap();
-        assert!(add_order(&small, "BTC/USD", "T", 7).contains(r#""order_qty":0.0000000001,"#));
+        assert!(add_order(&small, "BTC/USD", NOW, "T", 7).contains(r#""order_qty":0.0000000001,"#));
+    }
+
+    #[test]
+    fn an_order_that_is_late_on_its_way_is_refused_before_it_can_be_taken_for_absent() {
+        let text = add_order(&order(), "BTC/USD", NOW, "T", 7);
+        let request: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let deadline = request["params"]["deadline"].as_str().unwrap();
+        let deadline: Timestamp = deadline.parse().unwrap();
+        let flight = deadline.duration_since(NOW).unsigned_abs();
+        assert!(flight < adapter("").longest_order_flight(), "{deadline}");
     }
 
     #[test]
     fn each_kind_of_order_has_its_terms() {
         let text = |request: NewOrder| {
-            let text = add_order(&Order { request, ..order() }, "BTC/USD", "T", 7);
+            let text = add_order(&Order { request, ..order() }, "BTC/USD", NOW, "T", 7);
             let terms = text.split_once(r#","side""#).unwrap().0;
             terms.split_once(r#""params":{"#).unwrap().1.to_owned()
         };
@@ -255,7 +276,7 @@ mod tests {
     fn what_is_written_is_json_whatever_the_ids_hold() {
         let mut odd = order();
         odd.client_id = ClientOrderId::new(r#"a"\b"#).unwrap();
-        for text in [add_order(&odd, "BTC/USD", "\"", 1), cancel_order(&odd, "\n", 2)] {
+        for text in [add_order(&odd, "BTC/USD", NOW, "\"", 1), cancel_order(&odd, "\n", 2)] {
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert!(value.to_string().contains(r#"a\"\\b"#), "{value}");
         }

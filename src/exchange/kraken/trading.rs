@@ -302,7 +302,7 @@ impl Session for KrakenTrading {
 }
 
 impl TradingSession for KrakenTrading {
-    fn submit(&mut self, order: &Order, _now: Timestamp, out: &mut Outbox) {
+    fn submit(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
         let about = About::new(order);
         let Some(symbol) = self.symbols.symbol(about.instrument) else {
             let reason = format!("{} has no symbol on this exchange", about.instrument);
@@ -317,7 +317,7 @@ impl TradingSession for KrakenTrading {
             return;
         };
         let number = self.requests.add(Sent::Submit(about));
-        out.messages.push(add_order(order, symbol, self.token(), number));
+        out.messages.push(add_order(order, symbol, now, self.token(), number));
     }
 
     fn cancel(&mut self, order: &Order, _now: Timestamp, out: &mut Outbox) {
