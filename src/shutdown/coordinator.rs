@@ -508,10 +508,8 @@ fn dump(
     hangs: bool,
 ) -> std::io::Result<Option<PathBuf>> {
     let elsewhere = std::env::temp_dir();
-    let (first, second) = match hangs {
-        false => (directory.path(), elsewhere.as_path()),
-        true => (elsewhere.as_path(), directory.path()),
-    };
+    let (beside, elsewhere) = (directory.path(), elsewhere.as_path());
+    let (first, second) = if hangs { (elsewhere, beside) } else { (beside, elsewhere) };
     let (path, records) = dump_into(writer, first).or_else(|_| dump_into(writer, second))?;
     if records == 0 {
         std::fs::remove_file(&path)?;

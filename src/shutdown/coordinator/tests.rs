@@ -200,12 +200,12 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
 /// Holds the database's thread up until the sender sends or is dropped: what is recorded now waits.
 fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
     let (entered, is_held) = std::sync::mpsc::channel();
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let hold = Box::new(move |_| {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let then = Box::new(move |_| {
         entered.send(()).unwrap();
-        let _ = held.recv();
+        let _ = released.recv();
     });
-    writer.record_then(Record::Ticks { ticks: Vec::new() }, hold);
+    writer.record_then(Record::Ticks { ticks: Vec::new() }, then);
     is_held.recv().unwrap();
     release
 }
