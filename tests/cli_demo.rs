@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use exchange_gateway::state::StateView;
 use mock_exchange::{MockConfig, MockExchange, VenueConfig};
 use serde_json::Value;
 
@@ -94,6 +95,10 @@ fn a_demo_trades_on_both_exchanges_and_leaves_nothing_behind() {
     let text = shown(&again);
     assert_eq!(again.status.code(), Some(0), "{text}");
     assert!(text.contains("Last ticks of the previous run, saved "), "{text}");
+    // The first left nothing that the second had to settle.
+    let runs = StateView::open(&state).unwrap().runs(10).unwrap().rows;
+    let outcomes: Vec<_> = runs.iter().map(|run| run.outcome.as_deref()).collect();
+    assert_eq!(outcomes, [Some("clean"), Some("clean")]);
 }
 
 #[test]

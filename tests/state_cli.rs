@@ -27,7 +27,7 @@ fn everything_stored_is_shown_as_a_table_and_as_json() {
     let directory = tempfile::tempdir().unwrap();
     fill_small(directory.path());
     for (rows, expected) in [
-        ("orders", "64123.10"),
+        ("orders", "64123.1 "),
         ("fills", "-0.01 USD"),
         ("ticks", "0.00000001 @ 1234567890.123456789"),
         ("runs", "SIGTERM"),

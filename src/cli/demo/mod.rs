@@ -118,10 +118,13 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
 
 /// The exchanges of a demo end with it, and with them the orders that a killed one left open.
 fn forget_earlier_exchanges(state_dir: &Path) -> Result<(), StateError> {
-    if StateView::open(state_dir).is_err() {
-        // There was no demo before, or the start will say what is wrong with its database.
+    // There was no demo before, or the start will say what is wrong with its database.
+    let Ok(view) = StateView::open(state_dir) else { return Ok(()) };
+    let was_killed = view.runs(1)?.rows.iter().any(|run| run.outcome.is_none());
+    if !was_killed && view.orders(1, true)?.rows.is_empty() {
         return Ok(());
     }
+    drop(view);
     let directory = StateDirectory::open(state_dir)?;
     let reason = "its mock exchange ended with the demo that was killed";
     let settled = settle(&directory, |_| true, OrderStatus::Expired, reason)?;

@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo run -p mock-exchange          # in another terminal
-//! cargo run --example 05_bot -- examples/mock/gateway.toml
+//! cargo run --example 07_bot -- examples/mock/gateway.toml
 //! ```
 
 use std::error::Error;
@@ -16,7 +16,7 @@ use rust_decimal::Decimal;
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let config = std::env::args().nth(1).ok_or("usage: 05_bot CONFIG.toml")?;
+    let config = std::env::args().nth(1).ok_or("usage: 07_bot CONFIG.toml")?;
     let gateway = Gateway::start(Config::from_file(&config)?).await?;
 
     let mut exchanges = Vec::new();
