@@ -24,6 +24,16 @@ fn demo(state: &Path) -> Command {
     demo
 }
 
+/// Reads what the program prints until it shows ticks of an instrument: by then its orders rest.
+fn ticks_of(instrument: &str, output: &mut impl BufRead) {
+    let shown = format!("{instrument} bid ");
+    let mut line = String::new();
+    while !line.contains(&shown) {
+        line.clear();
+        assert_ne!(output.read_line(&mut line).unwrap(), 0, "the program ended early");
+    }
+}
+
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
     assert!(sent.unwrap().success());
@@ -134,11 +144,7 @@ fn a_log_file_that_hangs_does_not_hold_up_the_shutdown() {
     let held = opened.1.recv_timeout(SOON).unwrap().unwrap();
     // The log of so many orders is larger than the pipe.
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("binance:BTC-USDT bid ") {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).unwrap(), 0, "the program ended early");
-    }
+    ticks_of("binance:BTC-USDT", &mut output);
     signal(&child, "TERM");
     let mut errors = child.stderr.take().unwrap();
     let rest = thread::spawn(move || {
@@ -191,11 +197,7 @@ fn a_third_signal_ends_at_once_and_names_the_orders_that_are_left() {
         .spawn()
         .unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("kraken:BTC-USD bid ") {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).unwrap(), 0, "the program ended early");
-    }
+    ticks_of("kraken:BTC-USD", &mut output);
     let mut errors = child.stderr.take().unwrap();
     // Bounces are not counted, so that asking without a pause is asking every 300 ms. The forced
     // shutdown itself waits for half a second for cancels that never come.
@@ -225,11 +227,7 @@ fn a_demo_after_a_killed_one_is_clean() {
         .spawn()
         .unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("kraken:BTC-USD bid ") {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).unwrap(), 0, "the program ended early");
-    }
+    ticks_of("kraken:BTC-USD", &mut output);
     child.kill().unwrap();
     child.wait().unwrap();
     let mut next = Command::new(env!("CARGO_BIN_EXE_exchange-gateway"));

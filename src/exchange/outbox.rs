@@ -1,7 +1,7 @@
 //! What a session hands back: messages to write, ticks, and events.
 
 use crate::types::{
-    ClientOrderId, ExchangeOrderId, Fill, Instrument, OrderStatus, Quantity, Tick, Timestamp,
+    ClientOrderId, ExchangeOrderId, Fill, Instrument, Order, OrderStatus, Quantity, Tick, Timestamp,
 };
 
 use super::{HttpRequest, OrderLimits, SwitchAnswer};
@@ -150,6 +150,20 @@ pub struct OrderEvent {
     pub exchange_time: Option<Timestamp>,
     /// What happened.
     pub news: OrderNews,
+}
+
+impl OrderEvent {
+    /// News that the session itself has of an order, without a message of the exchange.
+    pub(super) fn about(order: &Order, news: OrderNews) -> Self {
+        Self {
+            client_id: Some(order.client_id),
+            exchange_id: order.exchange_id,
+            instrument: Some(order.instrument()),
+            request_id: None,
+            exchange_time: None,
+            news,
+        }
+    }
 }
 
 /// How much of an order is filled in all, where a message says so.

@@ -14,10 +14,10 @@ use url::Url;
 use super::fills::{self, Page};
 use super::messages::shorten;
 use super::sign::{Signer, SignerError};
-use super::trading::{About, Trading, unsent};
+use super::trading::{About, Trading};
 use crate::exchange::{
-    HttpFailure, HttpRequest, HttpResponse, HttpTrading, OrderNews, Outbox, RateRule, Session,
-    SessionEvent, SymbolTable,
+    HttpFailure, HttpRequest, HttpResponse, HttpTrading, OrderEvent, OrderNews, Outbox, RateRule,
+    Session, SessionEvent, SymbolTable,
 };
 use crate::types::{Order, Timestamp};
 
@@ -108,7 +108,10 @@ impl BinanceHttp {
                 out.requests.push((self.last_fills, request));
             }
             Err(error) => {
-                out.order(unsent(order, OrderNews::FillsFailed { reason: error.to_string() }));
+                out.order(OrderEvent::about(
+                    order,
+                    OrderNews::FillsFailed { reason: error.to_string() },
+                ));
             }
         }
     }
@@ -133,12 +136,15 @@ impl BinanceHttp {
             Ok(HttpResponse { status, body }) => format!("status {status}: {}", shorten(&body)),
             Err(failure) => failure.to_string(),
         };
-        out.order(unsent(&order, OrderNews::FillsFailed { reason }));
+        out.order(OrderEvent::about(&order, OrderNews::FillsFailed { reason }));
     }
 
     fn question_failed(&mut self, tag: u64, reason: &str, out: &mut Outbox) {
         if let Some(order) = self.questions.remove(&tag) {
-            out.order(unsent(&order, OrderNews::QueryFailed { reason: reason.to_owned() }));
+            out.order(OrderEvent::about(
+                &order,
+                OrderNews::QueryFailed { reason: reason.to_owned() },
+            ));
         }
     }
 }
@@ -151,7 +157,7 @@ impl HttpTrading for BinanceHttp {
                 Err(error) => {
                     let reason = error.to_string();
                     let news = OrderNews::CancelRejected { code: None, reason, retry: false };
-                    out.order(unsent(order, news));
+                    out.order(OrderEvent::about(order, news));
                 }
             }
         }
@@ -167,7 +173,7 @@ impl HttpTrading for BinanceHttp {
                 }
                 Err(error) => {
                     let news = OrderNews::QueryFailed { reason: error.to_string() };
-                    out.order(unsent(order, news));
+                    out.order(OrderEvent::about(order, news));
                 }
             }
         }
@@ -177,7 +183,9 @@ impl HttpTrading for BinanceHttp {
         for order in orders {
             match Page::first(order) {
                 Ok(page) => self.ask_fills(order, page, now, out),
-                Err(reason) => out.order(unsent(order, OrderNews::FillsFailed { reason })),
+                Err(reason) => {
+                    out.order(OrderEvent::about(order, OrderNews::FillsFailed { reason }));
+                }
             }
         }
     }

@@ -426,18 +426,6 @@ fn unsigned(request: &str, error: &SignerError) -> Refusal {
     Refusal { request: request.into(), code: None, reason: error.to_string(), permanent: true }
 }
 
-/// A command that was not written or not answered, for example because there is no key.
-pub(super) fn unsent(order: &Order, news: OrderNews) -> OrderEvent {
-    OrderEvent {
-        client_id: Some(order.client_id),
-        exchange_id: order.exchange_id,
-        instrument: Some(order.instrument()),
-        request_id: None,
-        exchange_time: None,
-        news,
-    }
-}
-
 impl Session for Trading {
     fn opened(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Err(error) = self.send(SUBSCRIBE, Vec::new(), Request::Subscribe, now, out) {
@@ -505,7 +493,7 @@ impl TradingSession for Trading {
         let request = Request::Place(About::order(order));
         if let Err(error) = self.send("order.place", params, request, now, out) {
             let reason = error.to_string();
-            out.order(unsent(order, OrderNews::Rejected { code: None, reason }));
+            out.order(OrderEvent::about(order, OrderNews::Rejected { code: None, reason }));
         }
     }
 
@@ -514,7 +502,7 @@ impl TradingSession for Trading {
         if let Err(error) = self.send("order.cancel", self.about_order(order), request, now, out) {
             let news =
                 OrderNews::CancelRejected { code: None, reason: error.to_string(), retry: false };
-            out.order(unsent(order, news));
+            out.order(OrderEvent::about(order, news));
         }
     }
 
@@ -531,14 +519,17 @@ impl TradingSession for Trading {
     fn query(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
         let request = Request::Query(About::order(order));
         if let Err(error) = self.send("order.status", self.about_order(order), request, now, out) {
-            out.order(unsent(order, OrderNews::QueryFailed { reason: error.to_string() }));
+            out.order(OrderEvent::about(
+                order,
+                OrderNews::QueryFailed { reason: error.to_string() },
+            ));
         }
     }
 
     fn query_fills(&mut self, order: &Order, now: Timestamp, out: &mut Outbox) {
         match Page::first(order) {
             Ok(page) => self.ask_fills(About::order(order), page, now, out),
-            Err(reason) => out.order(unsent(order, OrderNews::FillsFailed { reason })),
+            Err(reason) => out.order(OrderEvent::about(order, OrderNews::FillsFailed { reason })),
         }
     }
 }

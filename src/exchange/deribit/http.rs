@@ -46,14 +46,7 @@ impl Purpose {
             Self::Query(order) => (order, OrderNews::QueryFailed { reason }),
             Self::Fills(order) => (order, OrderNews::FillsFailed { reason }),
         };
-        Some(OrderEvent {
-            client_id: Some(order.client_id),
-            exchange_id: order.exchange_id,
-            instrument: Some(order.instrument()),
-            request_id: None,
-            exchange_time: None,
-            news,
-        })
+        Some(OrderEvent::about(order, news))
     }
 }
 

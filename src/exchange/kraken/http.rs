@@ -67,7 +67,7 @@ impl KrakenHttp {
                     out.requests.push((self.last_tag, request));
                 }
                 Err(reason) => {
-                    out.order(event(order, refused(reason)));
+                    out.order(OrderEvent::about(order, refused(reason)));
                     self.cancels.pop_front();
                 }
             }
@@ -105,17 +105,6 @@ fn refused(reason: &str) -> OrderNews {
     OrderNews::CancelRejected { code: None, reason: reason.to_owned(), retry }
 }
 
-fn event(order: &Order, news: OrderNews) -> OrderEvent {
-    OrderEvent {
-        client_id: Some(order.client_id),
-        exchange_id: order.exchange_id,
-        instrument: Some(order.instrument()),
-        request_id: None,
-        exchange_time: None,
-        news,
-    }
-}
-
 impl HttpTrading for KrakenHttp {
     fn cancel(&mut self, orders: &[Order], now: Timestamp, out: &mut Outbox) {
         self.cancels.extend(orders.iter().cloned());
@@ -151,7 +140,7 @@ impl HttpTrading for KrakenHttp {
             self.nonce_retries = 0;
             let order = self.cancels.pop_front();
             if let (Some(order), Some(Some(news))) = (order, news) {
-                out.order(event(&order, news));
+                out.order(OrderEvent::about(&order, news));
             }
         }
         self.go_on(now, out);
