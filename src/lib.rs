@@ -7,6 +7,7 @@ pub mod shutdown;
 pub mod state;
 pub mod types;
 
+mod alerts;
 mod clock;
 mod connection;
 mod environment;
@@ -14,8 +15,10 @@ mod gateway;
 mod market;
 mod net;
 mod orders;
+mod positions;
 mod rate;
 mod report;
+mod risk;
 mod scope;
 
 pub use clock::{Clock, SystemClock};

@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("state", &["types", "market"]),
     ("environment", &["clock", "net"]),
     ("rate", &["exchange"]),
-    ("orders", &["types", "clock", "exchange", "rate", "report", "state"]),
+    ("positions", &["types"]),
+    ("risk", &["types", "config", "positions"]),
+    ("alerts", &["types", "clock", "config", "net", "report", "scope"]),
+    ("orders", &["types", "clock", "exchange", "positions", "rate", "report", "risk", "state"]),
     (
         "connection",
         &[
@@ -28,7 +31,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "shutdown",
-        &["types", "clock", "config", "connection", "market", "orders", "report", "scope", "state"],
+        &[
+            "types",
+            "alerts",
+            "clock",
+            "config",
+            "connection",
+            "market",
+            "orders",
+            "positions",
+            "report",
+            "risk",
+            "scope",
+            "state",
+        ],
     ),
     ("observe", &["types", "report", "shutdown"]),
 ];

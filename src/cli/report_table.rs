@@ -329,10 +329,8 @@ mod tests {
             Some("no answer to the cancel within 8 s, asked 3 times"),
         ));
         let stage = |stage, elapsed_ms| StageReport { stage, elapsed_ms };
+        let started = "2026-01-31T12:00:00.123Z".parse().unwrap();
         ShutdownReport {
-            outcome: Outcome::OrdersLeft,
-            trigger: "SIGTERM".into(),
-            started: "2026-01-31T12:00:00.123Z".parse().unwrap(),
             elapsed_ms: 8123,
             phases: vec![PhaseReport {
                 phase: Phase::CancelPending,
@@ -372,7 +370,6 @@ mod tests {
                     problem: None,
                 }],
             }],
-            stranded_orders: Vec::new(),
             state: StateReport {
                 emergency_file: None,
                 saved: true,
@@ -385,6 +382,7 @@ mod tests {
                 scope: "gateway/binance/trading".into(),
                 reason: "lost".into(),
             }],
+            ..ShutdownReport::new(Outcome::OrdersLeft, "SIGTERM", started)
         }
     }
 

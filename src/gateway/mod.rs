@@ -19,11 +19,12 @@ use crate::environment::Environment;
 use crate::exchange::SymbolTable;
 use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
 use crate::orders::{Journal, Orders};
+use crate::positions::Positions;
 use crate::report::LeftoverOrder;
 use crate::scope::Scope;
 use crate::shutdown::{Coordinator, ExchangeParts, Phase, Saving, ShutdownReport, Signals};
 use crate::state::{Database, SavedTicks, StateDirectory};
-use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position};
 
 pub use start::StartError;
 
@@ -62,6 +63,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     root: Scope,
     router: Arc<Router>,
+    positions: Arc<Positions>,
     orders: Orders,
     journal: Arc<Journal>,
     exchanges: Vec<Arc<ExchangeParts>>,
@@ -135,6 +137,11 @@ impl Gateway {
     /// The last trade and quote of every instrument, in order of their names.
     pub fn last_ticks(&self) -> Vec<LastTick> {
         self.inner.router.last_ticks()
+    }
+
+    /// What the gateway's fills add up to, for every instrument that was ever traded.
+    pub fn positions(&self) -> Vec<Position> {
+        self.inner.positions.all()
     }
 
     /// What the last run saved, if there was one.
@@ -253,6 +260,8 @@ impl Inner {
     ) -> Coordinator {
         Coordinator {
             exchanges,
+            positions: Arc::clone(&self.positions),
+            router: Arc::clone(&self.router),
             saving: None,
             phase,
             config: self.config.shutdown.clone(),

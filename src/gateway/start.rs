@@ -21,6 +21,7 @@ use crate::exchange::{
 use crate::market::Router;
 use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
+use crate::positions::Positions;
 use crate::scope::Scope;
 use crate::shutdown::{ExchangeParts, Phase};
 use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
@@ -172,6 +173,8 @@ async fn start_on(
     let ids = Arc::new(IdGenerator::new(&config.gateway.order_tag, clock.now(), newest));
     let all = prepared.iter().flat_map(|exchange| exchange.symbols.instruments().to_vec());
     let router = Arc::new(Router::new(all));
+    let specs = prepared.iter().flat_map(|exchange| exchange.symbols.specs().cloned());
+    let positions = Arc::new(Positions::new(specs));
     let mut random = environment.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
 
     info!(target: "exchange_gateway::gateway", exchanges = prepared.len(), "gateway started");
@@ -193,6 +196,7 @@ async fn start_on(
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
+            positions: Arc::clone(&positions),
             writer: writer.clone(),
         }));
         if exchange.config.trading {
@@ -226,6 +230,7 @@ async fn start_on(
         clock,
         root,
         router,
+        positions,
         journal,
         exchanges,
         symbols,

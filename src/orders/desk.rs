@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::exchange::{
     MassCancel, OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction,
 };
+use crate::positions::Positions;
 use crate::report::{LeftoverOrder, OrderReport, Phase};
 use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
@@ -74,6 +75,8 @@ pub(crate) struct DeskSettings {
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) journal: Arc<Journal>,
+    /// What the fills add up to.
+    pub(crate) positions: Arc<Positions>,
     /// Stores every order before it is written, and all that happens to it.
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
@@ -561,7 +564,8 @@ impl Desk {
     fn store(&self, change: &Change) {
         let (writer, order) = (&self.settings.writer, &change.order);
         if let Some(fill) = &change.fill {
-            let instrument = order.request.instrument;
+            let (instrument, side) = (order.request.instrument, order.request.side);
+            self.settings.positions.book(instrument, side, fill, order.updated);
             writer.record(Record::fill(order.client_id, instrument, fill.clone()));
         }
         writer.record(Record::order(order.clone()));

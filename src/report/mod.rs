@@ -1,10 +1,18 @@
 //! What is told about a shutdown: its phases, the stages of a disconnect, and the report. Data only,
 //! so that every part may name the phase it is in.
 
+mod alert;
+mod closing;
+mod hook;
+mod least;
 mod phase;
 mod shutdown_report;
 mod switch;
 
+pub use alert::{Alert, AlertDelivery, AlertKind, AlertReport};
+pub use closing::{ClosePolicy, PositionReport};
+pub use hook::{HookEnd, HookPriority, HookReport};
+pub use least::LeastTime;
 pub use phase::{Phase, Stage};
 pub use shutdown_report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,

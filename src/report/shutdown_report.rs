@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, SwitchReport};
+use super::{AlertReport, HookReport, LeastTime, Phase, PositionReport, SwitchReport};
 use crate::types::{ClientOrderId, ExchangeName, ExchangeOrderId, Instrument, OrderStatus};
 use crate::types::{Quantity, Timestamp};
 
@@ -21,6 +21,18 @@ pub struct ShutdownReport {
     pub phases: Vec<PhaseReport>,
     /// Every exchange, in the order of the configuration.
     pub exchanges: Vec<ExchangeReport>,
+    /// Every position that was ever traded, as it is now.
+    #[serde(default)]
+    pub positions: Vec<PositionReport>,
+    /// Every hook that was to run, in the order in which they began.
+    #[serde(default)]
+    pub hooks: Vec<HookReport>,
+    /// Every alert that was raised since the gateway started.
+    #[serde(default)]
+    pub alerts: Vec<AlertReport>,
+    /// The least time that the measured round trips allow, where they were measured.
+    #[serde(default)]
+    pub least: Option<LeastTime>,
     /// Orders of earlier runs that are not known to be closed and cannot be asked about, because
     /// this configuration does not trade their exchange or instrument. They must be seen to.
     #[serde(default)]
@@ -286,6 +298,30 @@ pub struct Failure {
 }
 
 impl ShutdownReport {
+    /// A report that tells nothing yet but its verdict.
+    pub fn new(outcome: Outcome, trigger: impl Into<String>, started: Timestamp) -> Self {
+        Self {
+            outcome,
+            trigger: trigger.into(),
+            started,
+            elapsed_ms: 0,
+            phases: Vec::new(),
+            exchanges: Vec::new(),
+            positions: Vec::new(),
+            hooks: Vec::new(),
+            alerts: Vec::new(),
+            least: None,
+            stranded_orders: Vec::new(),
+            state: StateReport::default(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Positions that were to be closed and are not.
+    pub fn positions_left(&self) -> impl Iterator<Item = &PositionReport> {
+        self.positions.iter().filter(|position| position.is_left())
+    }
+
     /// Orders that the exchange may still hold against the operator's wish.
     pub fn orders_left(&self) -> impl Iterator<Item = &OrderReport> {
         self.exchanges.iter().flat_map(|e| &e.orders).filter(|order| order.fate.is_left())

@@ -3,42 +3,39 @@
 //! Nothing here sleeps: a phase ends when its work is done, or at its limit. What fails is kept for
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
+mod phases;
+mod saving;
+mod verdict;
+
 use std::future::Future;
-use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::join_all;
-use jiff::SignedDuration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::budget::Budget;
-use super::{
-    ExchangeReport, Failure, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport,
-    Stage, StateReport,
-};
 use crate::clock::Clock;
 use crate::config::ShutdownConfig;
-use crate::connection::{ConnectionRecord, StageDetails, log_stage};
-use crate::market::{LastTick, Router};
+use crate::connection::ConnectionRecord;
+use crate::market::Router;
 use crate::orders::Desk;
-use crate::report::LeftoverOrder;
+use crate::positions::Positions;
+use crate::report::{
+    LeftoverOrder, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, StateReport,
+};
 use crate::scope::{Scope, panic_message};
-use crate::state::{Database, Record, RunEnd, SavedTicks, StateDirectory, WriteFailed, Writer};
+use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Timestamp};
 
 /// What a phase may still take once the operator forces the exit.
 const FORCED_LIMIT: Duration = Duration::from_millis(500);
 /// What dropped sockets and their tasks may take to end.
 const CUT_LIMIT: Duration = Duration::from_millis(500);
-/// Emergency files of one process id that may lie in a directory.
-const MAX_DUMPS: u32 = 1000;
 
 /// The running parts of one exchange.
 pub(crate) struct ExchangeParts {
@@ -66,6 +63,11 @@ pub(crate) struct Saving {
 
 pub(crate) struct Coordinator {
     pub(crate) exchanges: Vec<Arc<ExchangeParts>>,
+    #[expect(dead_code, reason = "the closer comes next")]
+    pub(crate) positions: Arc<Positions>,
+    /// Knows the last prices.
+    #[expect(dead_code, reason = "the closer comes next")]
+    pub(crate) router: Arc<Router>,
     pub(crate) saving: Option<Saving>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) config: ShutdownConfig,
@@ -112,18 +114,11 @@ impl Coordinator {
         let mut report = finished.unwrap_or_else(|panic| {
             let words = panic_message(panic.as_ref());
             self.scope.fail(format!("the report panicked: {words}; look at the orders by hand"));
-            ShutdownReport {
-                // Nothing is known of the orders, which is as bad as knowing that some are open.
-                outcome: Outcome::OrdersLeft,
-                trigger,
-                started,
-                elapsed_ms: millis(began.elapsed()),
-                phases: Vec::new(),
-                exchanges: Vec::new(),
-                stranded_orders: Vec::new(),
-                state: StateReport::default(),
-                failures: self.failures(),
-            }
+            // Nothing is known of the orders, which is as bad as knowing that some are open.
+            let mut report = ShutdownReport::new(Outcome::OrdersLeft, trigger, started);
+            report.elapsed_ms = millis(began.elapsed());
+            report.failures = self.failures();
+            report
         });
         self.seal(&mut report, began).await;
         self.phase.send_replace(Phase::Complete);
@@ -243,305 +238,6 @@ impl Coordinator {
             warn!(%phase, budget_ms, used_ms, ?ended, "phase ended before its work was done");
         }
         report
-    }
-
-    async fn stop_intake(&self, began: Instant) {
-        join_all(self.exchanges.iter().map(|exchange| async move {
-            exchange.desk.gate_drained().await;
-            stage(exchange, Stage::IntakeStopped, began, &StageDetails::default());
-        }))
-        .await;
-    }
-
-    async fn cancel(&self, began: Instant) {
-        join_all(self.exchanges.iter().map(|exchange| async move {
-            let count = exchange.desk.cancel_all();
-            let sent = async {
-                exchange.desk.cancels_written().await;
-                let details = StageDetails { count: Some(count), ..StageDetails::default() };
-                stage(exchange, Stage::CancelsSent, began, &details);
-            };
-            let confirmed = async {
-                exchange.desk.flat().await;
-                // A forced exit promises nothing, so that the exchange's own switch stays armed.
-                if !self.force.is_cancelled() {
-                    exchange.desk.disarm_switch().await;
-                }
-            };
-            futures::future::join(sent, confirmed).await;
-        }))
-        .await;
-    }
-
-    /// Logs how the cancels ended, and every order whose cancel was not confirmed.
-    fn name_unconfirmed(&self, began: Instant) {
-        for exchange in &self.exchanges {
-            let orders = exchange.desk.order_reports();
-            let cancelled = orders.iter().filter(|order| order.cancel_attempts > 0);
-            let left: Vec<&OrderReport> =
-                orders.iter().filter(|order| order.fate.is_left()).collect();
-            let count = cancelled.filter(|order| !order.fate.is_left()).count();
-            let details = StageDetails {
-                count: Some(count),
-                unconfirmed: Some(left.len()),
-                ..StageDetails::default()
-            };
-            stage(exchange, Stage::CancelsConfirmed, began, &details);
-            exchange.desk.leave_switch(if self.force.is_cancelled() {
-                "the exit was forced"
-            } else {
-                "the orders were not confirmed closed in time"
-            });
-            for order in left {
-                let reason = order.reason.as_deref();
-                error!(
-                    target: "exchange_gateway::order",
-                    exchange = %exchange.name, order = %order.client_id, reason,
-                    "cancel not confirmed"
-                );
-            }
-        }
-    }
-
-    async fn save(&self, state: &mut StateReport) {
-        let Some(saving) = &self.saving else { return };
-        saving.router.freeze();
-        state.directory = saving.directory.path().display().to_string();
-        let ticks = saving.router.last_ticks();
-        state.last_ticks = ticks.iter().filter(|t| t.trade.is_some() || t.quote.is_some()).count();
-        let recorded = self.record_ticks(saving, &ticks).await;
-        let saved = SavedTicks { saved: self.clock.now(), ticks }.keeping(saving.previous.as_ref());
-        let directory = saving.directory.clone();
-        let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
-        match written {
-            Ok(Ok(())) => state.error = recorded.err().map(|failure| failure.to_string()),
-            Ok(Err(problem)) => state.error = Some(problem.to_string()),
-            Err(problem) => state.error = Some(format!("saving failed: {problem}")),
-        }
-        match &state.error {
-            Some(problem) => self.scope.fail(format!("state not saved: {problem}")),
-            None => state.saved = true,
-        }
-    }
-
-    /// Stores the last ticks, and with them all that was recorded before.
-    async fn record_ticks(&self, saving: &Saving, ticks: &[LastTick]) -> Result<(), WriteFailed> {
-        let Some(database) = &saving.database else { return Ok(()) };
-        let writer = database.writer();
-        writer.record(Record::Ticks { ticks: ticks.to_vec() });
-        writer.flush().await
-    }
-
-    /// Writes the report into the database, which marks that this run ended in order, and closes it.
-    /// What cannot be stored goes to a file of its own.
-    async fn seal(&mut self, report: &mut ShutdownReport, began: Instant) {
-        let Some(saving) = &mut self.saving else { return };
-        let directory = saving.directory.clone();
-        let Some(database) = saving.database.take() else { return };
-        let writer = database.writer();
-        let elapsed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        writer.record(Record::RunEnded(Box::new(RunEnd {
-            ended: report.started + SignedDuration::from_millis(elapsed),
-            trigger: report.trigger.clone(),
-            outcome: report.outcome.as_str().to_owned(),
-            report: serde_json::to_string(report).unwrap_or_default(),
-        })));
-        let limit = self.seal_limit(began);
-        let closed = timeout(limit, tokio::task::spawn_blocking(move || database.close())).await;
-        let hangs = closed.is_err();
-        let problem = match closed {
-            Ok(Ok(Ok(()))) => {
-                report.elapsed_ms = millis(began.elapsed());
-                return;
-            }
-            Ok(Ok(Err(failure))) => failure.to_string(),
-            Ok(Err(panic)) => panic.to_string(),
-            Err(_) => format!("closing the state database took over {} ms", limit.as_millis()),
-        };
-        if report.state.error.is_none() {
-            self.scope.fail(format!("state not saved: {problem}"));
-        }
-        let lost = writer.lost();
-        if lost > 0 {
-            self.scope.fail(format!("{lost} records are lost: no memory was left for them"));
-        }
-        let limit = self.seal_limit(began);
-        let dumping = tokio::task::spawn_blocking(move || dump(&writer, &directory, hangs));
-        let dumped = timeout(limit, dumping);
-        report.state.emergency_file = match dumped.await {
-            Ok(Ok(Ok(path))) => path.map(|path| path.display().to_string()),
-            Ok(Ok(Err(error))) => {
-                self.scope.fail(format!("no emergency file could be written either: {error}"));
-                None
-            }
-            _ => {
-                self.scope.fail("no emergency file could be written in time either");
-                None
-            }
-        };
-        report.state.saved = false;
-        report.state.error.get_or_insert(problem);
-        report.failures = self.failures();
-        // A report that could not be made knows no orders, which is no reason to think better of it.
-        if report.outcome != Outcome::OrdersLeft {
-            report.outcome = self.verdict(report);
-        }
-        report.elapsed_ms = millis(began.elapsed());
-    }
-
-    /// What each of the two steps of sealing may take. The phases may have used up the deadline, and
-    /// then whoever watches over it waits for little more.
-    fn seal_limit(&self, began: Instant) -> Duration {
-        if self.force.is_cancelled() {
-            return FORCED_LIMIT;
-        }
-        let remaining = self.config.deadline.saturating_sub(began.elapsed());
-        self.config.save_state.min(remaining.max(FORCED_LIMIT))
-    }
-
-    async fn disconnect(&self) {
-        if self.force.is_cancelled() {
-            self.cut();
-        }
-        let forced = async {
-            self.force.cancelled().await;
-            self.cut();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            _ = join_all(self.exchanges.iter().map(|exchange| exchange.scope.join())) => {}
-            () = forced => {}
-        }
-    }
-
-    fn cut(&self) {
-        for exchange in &self.exchanges {
-            exchange.cut.cancel();
-        }
-    }
-
-    /// Whatever has not ended is dropped; a task that does not end even so is a failure.
-    async fn cut_the_rest(&self) {
-        self.cut();
-        join_all(self.exchanges.iter().map(|exchange| async move {
-            if timeout(CUT_LIMIT, exchange.scope.join()).await.is_err() {
-                exchange.scope.fail(format!("{} tasks did not end", exchange.scope.running()));
-            }
-        }))
-        .await;
-    }
-
-    fn report(&self, course: Course) -> ShutdownReport {
-        let Course { began, started, phases, state } = course;
-        let exchanges: Vec<_> = self
-            .exchanges
-            .iter()
-            .map(|exchange| ExchangeReport {
-                exchange: exchange.name,
-                orders: exchange.desk.order_reports(),
-                foreign_orders: exchange.desk.foreign_orders() as u64,
-                leftover_orders: exchange.desk.leftovers(),
-                dead_mans_switch: exchange.desk.switch_report(),
-                connections: exchange.connections.iter().map(|c| c.report()).collect(),
-            })
-            .collect();
-        let mut report = ShutdownReport {
-            outcome: Outcome::Clean,
-            trigger: self.trigger.clone(),
-            started,
-            elapsed_ms: millis(began.elapsed()),
-            phases,
-            exchanges,
-            stranded_orders: self.saving.as_ref().map_or_else(Vec::new, |s| s.stranded.clone()),
-            state,
-            failures: self.failures(),
-        };
-        report.outcome = self.verdict(&report);
-        report
-    }
-
-    /// The failures of this scope and of those below it.
-    fn failures(&self) -> Vec<Failure> {
-        let mut failures = self.scope.failures();
-        let name = self.scope.name();
-        failures.retain(|failure| {
-            let below = failure.scope.strip_prefix(name);
-            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        failures
-    }
-
-    /// The worst that is true, because that is what the operator must act on.
-    fn verdict(&self, report: &ShutdownReport) -> Outcome {
-        let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
-        let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
-        let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
-        let stranded = !report.stranded_orders.is_empty();
-        if leftovers || stranded || report.orders_left().next().is_some() {
-            Outcome::OrdersLeft
-        } else if self.saving.is_some() && !report.state.saved {
-            Outcome::StateNotSaved
-        } else if self.force.is_cancelled() || ended(PhaseEnd::Forced) {
-            Outcome::OperatorForced
-        } else if ended(PhaseEnd::TimedOut) && report.elapsed_ms >= millis(self.config.deadline) {
-            Outcome::DeadlineForced
-        } else if ended(PhaseEnd::TimedOut)
-            || !report.failures.is_empty()
-            || connections().any(|c| !c.closed_in_order || c.problem.is_some())
-        {
-            Outcome::Degraded
-        } else {
-            Outcome::Clean
-        }
-    }
-}
-
-fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &StageDetails<'_>) {
-    log_stage(exchange.name, "orders", stage, began, details);
-}
-
-/// Writes what the database did not take beside it, or else where temporary files go; the other way
-/// round if its disk hangs, as another file would. Tells where, if there was anything.
-fn dump(
-    writer: &Writer,
-    directory: &StateDirectory,
-    hangs: bool,
-) -> std::io::Result<Option<PathBuf>> {
-    let elsewhere = std::env::temp_dir();
-    let (beside, elsewhere) = (directory.path(), elsewhere.as_path());
-    let (first, second) = if hangs { (elsewhere, beside) } else { (beside, elsewhere) };
-    let (path, records) = dump_into(writer, first).or_else(|_| dump_into(writer, second))?;
-    if records == 0 {
-        std::fs::remove_file(&path)?;
-        return Ok(None);
-    }
-    Ok(Some(path))
-}
-
-/// Writes it into a new file. One that is there is an earlier process's, which may have had the same
-/// id (in a container it is always the same), and holds what nobody else knows.
-fn dump_into(writer: &Writer, directory: &Path) -> std::io::Result<(PathBuf, usize)> {
-    let process = std::process::id();
-    let mut number = 1;
-    loop {
-        let name = match number {
-            1 => format!("emergency-{process}.jsonl"),
-            more => format!("emergency-{process}-{more}.jsonl"),
-        };
-        let path = directory.join(name);
-        match writer.emergency_dump(&path) {
-            Ok(records) => return Ok((path, records)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_DUMPS => {
-                number += 1;
-            }
-            Err(error) => {
-                if error.kind() != ErrorKind::AlreadyExists {
-                    // What a full disk took of it is of no use.
-                    let _ = std::fs::remove_file(&path);
-                }
-                return Err(error);
-            }
-        }
     }
 }
 

@@ -6,9 +6,10 @@ mod coordinator;
 mod signals;
 
 pub use crate::report::{
-    CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
-    Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, Stage, StageReport, StateReport,
-    SwitchKind, SwitchReport, SwitchState,
+    Alert, AlertDelivery, AlertKind, AlertReport, CancelPath, ClosePolicy, ConnectionReport,
+    ExchangeReport, Failure, HookEnd, HookPriority, HookReport, LeastTime, LeftoverOrder,
+    OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, PositionReport, ShutdownReport,
+    Stage, StageReport, StateReport, SwitchKind, SwitchReport, SwitchState,
 };
 pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
 pub(crate) use signals::Signals;

@@ -4,6 +4,7 @@ mod id;
 mod instrument;
 mod money;
 mod order;
+mod position;
 mod spec;
 mod tick;
 
@@ -15,5 +16,6 @@ pub use money::{InvalidNumber, Price, Quantity};
 pub use order::{
     Fee, Fill, Liquidity, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, Side, TimeInForce,
 };
+pub use position::Position;
 pub use spec::{InstrumentSpec, InvalidOrder, TickSizeStep};
 pub use tick::{Quote, Tick, TickData, Trade};

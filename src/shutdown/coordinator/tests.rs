@@ -1,12 +1,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::saving::dump;
 use super::*;
 use crate::clock::SystemClock;
 use crate::exchange::{
     ConnectionKind, DeadMansSwitch, MassCancel, OrderEvent, OrderNews, SymbolTable,
 };
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
-use crate::state::{Durability, RecoveredOrder};
+use crate::positions::Positions;
+use crate::state::{Durability, Record, RecoveredOrder, Writer};
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
 };
@@ -60,7 +62,8 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
         symbols: Arc::new(SymbolTable::new([spec(name)])),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
-        writer: crate::state::Writer::closed(),
+        writer: Writer::closed(),
+        positions: Arc::new(Positions::new([])),
         clock: Arc::new(SystemClock),
     });
     let scope = root.child(name.as_str(), Phase::Complete);
@@ -72,6 +75,8 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
 fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {
     Coordinator {
         exchanges,
+        positions: Arc::new(Positions::new([])),
+        router: Arc::new(Router::new([])),
         saving: None,
         phase: watch::channel(Phase::Running).0,
         config: ShutdownConfig::default(),
@@ -283,7 +288,9 @@ async fn a_database_that_hangs_gets_an_emergency_file_on_another_disk() {
     report.outcome = Outcome::OrdersLeft;
     coordinator.seal(&mut report, began).await;
     drop(release);
-    let file = PathBuf::from(report.state.emergency_file.as_deref().expect("an emergency file"));
+    let file = std::path::PathBuf::from(
+        report.state.emergency_file.as_deref().expect("an emergency file"),
+    );
     assert_eq!(file.parent(), Some(std::env::temp_dir().as_path()));
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();

@@ -1,0 +1,1 @@
+//! Tells a person what cannot wait: to the log, a webhook and a command.

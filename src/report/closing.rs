@@ -1,0 +1,78 @@
+//! Positions at the end: what was closed, what is left, and the profit.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::types::{ClientOrderId, Instrument, Price};
+
+/// What a shutdown does with a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosePolicy {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is closed by market orders, as far as the limits let.
+    Close,
+}
+
+impl ClosePolicy {
+    /// The name used in configurations and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// One position at the end of a shutdown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionReport {
+    /// What was traded, and where.
+    pub instrument: Instrument,
+    /// What was to become of it.
+    pub policy: ClosePolicy,
+    /// What was held when every cancel was settled; below zero a short one.
+    pub quantity: Decimal,
+    /// Average price of what was held then.
+    pub entry: Option<Price>,
+    /// What the closing orders traded, without a sign.
+    pub closed: Decimal,
+    /// Average price of that.
+    pub exit: Option<Price>,
+    /// What is held now; below zero a short one.
+    pub left: Decimal,
+    /// The asset that profit and fees are counted in.
+    pub currency: String,
+    /// Profit of what was closed before and during the shutdown, before fees.
+    pub realized: Decimal,
+    /// Fees, in `currency`.
+    pub fees: Decimal,
+    /// Fees in other assets, in no sum.
+    #[serde(default)]
+    pub other_fees: BTreeMap<String, Decimal>,
+    /// Profit of what is left, at the last tick; absent without one.
+    pub unrealized: Option<Decimal>,
+    /// The closing orders; their ends are among the orders of the exchange.
+    #[serde(default)]
+    pub orders: Vec<ClientOrderId>,
+    /// Why something is left that was to be closed.
+    pub not_closed: Option<String>,
+    /// What the exchange says is held less what the fills say, where it was asked and answered.
+    pub difference: Option<Decimal>,
+}
+
+impl PositionReport {
+    /// Whether it was to be closed and is not.
+    pub fn is_left(&self) -> bool {
+        self.policy == ClosePolicy::Close && !self.left.is_zero()
+    }
+
+    /// All profit less all fees, in `currency`; what is left counts as far as it is known.
+    pub fn profit(&self) -> Decimal {
+        self.realized - self.fees + self.unrealized.unwrap_or_default()
+    }
+}

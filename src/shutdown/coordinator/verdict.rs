@@ -1,0 +1,67 @@
+//! The report, and the verdict in it.
+
+use super::{Coordinator, Course, millis};
+use crate::report::{ExchangeReport, Failure, Outcome, PhaseEnd, ShutdownReport};
+
+impl Coordinator {
+    pub(super) fn report(&self, course: Course) -> ShutdownReport {
+        let Course { began, started, phases, state } = course;
+        let exchanges: Vec<_> = self
+            .exchanges
+            .iter()
+            .map(|exchange| ExchangeReport {
+                exchange: exchange.name,
+                orders: exchange.desk.order_reports(),
+                foreign_orders: exchange.desk.foreign_orders() as u64,
+                leftover_orders: exchange.desk.leftovers(),
+                dead_mans_switch: exchange.desk.switch_report(),
+                connections: exchange.connections.iter().map(|c| c.report()).collect(),
+            })
+            .collect();
+        let mut report = ShutdownReport::new(Outcome::Clean, self.trigger.clone(), started);
+        report.elapsed_ms = millis(began.elapsed());
+        report.phases = phases;
+        report.exchanges = exchanges;
+        report.stranded_orders =
+            self.saving.as_ref().map_or_else(Vec::new, |saving| saving.stranded.clone());
+        report.state = state;
+        report.failures = self.failures();
+        report.outcome = self.verdict(&report);
+        report
+    }
+
+    /// The failures of this scope and of those below it.
+    pub(super) fn failures(&self) -> Vec<Failure> {
+        let mut failures = self.scope.failures();
+        let name = self.scope.name();
+        failures.retain(|failure| {
+            let below = failure.scope.strip_prefix(name);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        failures
+    }
+
+    /// The worst that is true, because that is what the operator must act on.
+    pub(super) fn verdict(&self, report: &ShutdownReport) -> Outcome {
+        let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
+        let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
+        let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
+        let stranded = !report.stranded_orders.is_empty();
+        if leftovers || stranded || report.orders_left().next().is_some() {
+            Outcome::OrdersLeft
+        } else if self.saving.is_some() && !report.state.saved {
+            Outcome::StateNotSaved
+        } else if self.force.is_cancelled() || ended(PhaseEnd::Forced) {
+            Outcome::OperatorForced
+        } else if ended(PhaseEnd::TimedOut) && report.elapsed_ms >= millis(self.config.deadline) {
+            Outcome::DeadlineForced
+        } else if ended(PhaseEnd::TimedOut)
+            || !report.failures.is_empty()
+            || connections().any(|c| !c.closed_in_order || c.problem.is_some())
+        {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        }
+    }
+}
