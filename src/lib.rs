@@ -29,5 +29,6 @@ pub use gateway::{DrainError, Gateway, StartError};
 pub use market::{Delivery, Gap, LastTick, MarketEvent, Ticks, UnknownInstrument};
 pub use net::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
 pub use orders::{OrderError, OrderUpdate, OrderUpdates, Orders};
+pub use positions::PositionUpdates;
 pub use shutdown::{Outcome, Phase, ShutdownReport};
 pub use state::{SavedTicks, StateDirectory, StateError};

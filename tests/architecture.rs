@@ -18,7 +18,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("state", &["types", "market"]),
     ("environment", &["clock", "net"]),
     ("rate", &["exchange"]),
-    ("positions", &["types"]),
+    // Profit is counted at the last tick.
+    ("positions", &["types", "market"]),
     ("risk", &["types", "config", "positions"]),
     ("alerts", &["types", "clock", "config", "net", "report", "scope"]),
     ("orders", &["types", "clock", "exchange", "positions", "rate", "report", "risk", "state"]),

@@ -19,12 +19,12 @@ use crate::environment::Environment;
 use crate::exchange::SymbolTable;
 use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
 use crate::orders::{Journal, Orders};
-use crate::positions::Positions;
+use crate::positions::{PositionUpdates, Positions};
 use crate::report::LeftoverOrder;
 use crate::scope::Scope;
 use crate::shutdown::{Coordinator, ExchangeParts, Phase, Saving, ShutdownReport, Signals};
 use crate::state::{Database, SavedTicks, StateDirectory};
-use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position};
+use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
 pub use start::StartError;
 
@@ -142,6 +142,17 @@ impl Gateway {
     /// What the gateway's fills add up to, for every instrument that was ever traded.
     pub fn positions(&self) -> Vec<Position> {
         self.inner.positions.all()
+    }
+
+    /// What the gateway's fills add up to, each position with what it is worth at the last tick: a
+    /// long one at the best bid, a short one at the best ask.
+    pub fn valuations(&self) -> Vec<Valuation> {
+        self.inner.positions.valued(|instrument| self.inner.router.last(instrument))
+    }
+
+    /// Follows the changes of positions from now on, the latest of each instrument.
+    pub fn position_updates(&self) -> PositionUpdates {
+        self.inner.positions.updates()
     }
 
     /// What the last run saved, if there was one.
@@ -294,6 +305,7 @@ impl Inner {
         self.root.child("shutdown", Phase::Complete).spawn(async move {
             let report = coordinator.run().await;
             inner.journal.close();
+            inner.positions.close();
             inner.report.send_replace(Some(Arc::new(report)));
         });
     }
@@ -350,6 +362,7 @@ impl Drop for Gateway {
         }
         inner.router.freeze();
         inner.journal.close();
+        inner.positions.close();
         inner.root.cancel();
     }
 }

@@ -564,9 +564,9 @@ impl Desk {
     fn store(&self, change: &Change) {
         let (writer, order) = (&self.settings.writer, &change.order);
         if let Some(fill) = &change.fill {
-            let (instrument, side) = (order.request.instrument, order.request.side);
-            self.settings.positions.book(instrument, side, fill, order.updated);
-            writer.record(Record::fill(order.client_id, instrument, fill.clone()));
+            self.settings.positions.book(order, fill, |position| {
+                writer.record(Record::booked(order, fill.clone(), position));
+            });
         }
         writer.record(Record::order(order.clone()));
     }

@@ -1,9 +1,15 @@
 //! Positions and profit, from the gateway's own fills, each once.
 
-#![expect(dead_code, reason = "the closer and the risk limits come next")]
+#![allow(dead_code, unused_imports, reason = "the closer and the risk limits come next")]
 
+mod day;
 mod keeper;
 mod profit;
+mod updates;
+mod value;
 
+pub(crate) use day::DayProfit;
 pub(crate) use keeper::Positions;
 pub(crate) use profit::Terms;
+pub use updates::PositionUpdates;
+pub(crate) use value::exit_price;

@@ -49,56 +49,76 @@ impl Terms {
         if self.inverse { quantity.checked_div(price.0) } else { quantity.checked_mul(price.0) }
     }
 
-    /// Books a fill. Sums that do not fit a decimal stay as they are.
-    pub(crate) fn book(&self, position: &mut Position, side: Side, fill: &Fill) {
-        let signed = match side {
-            Side::Buy => fill.quantity.0,
-            Side::Sell => -fill.quantity.0,
-        };
-        match side {
-            Side::Buy => position.bought += fill.quantity.0,
-            Side::Sell => position.sold += fill.quantity.0,
+    /// Books a fill. `false`, with the position as it was, if a sum does not fit a decimal.
+    pub(crate) fn book(&self, position: &mut Position, side: Side, fill: &Fill) -> bool {
+        let after = self.after(position, side, fill);
+        let fits = after.is_some();
+        if let Some(after) = after {
+            *position = after;
         }
-        self.trade(position, signed, fill.price);
-        let Some(fee) = &fill.fee else { return };
-        if fee.asset == self.currency {
-            position.fees += fee.amount;
-        } else if self.base.as_ref().is_some_and(|base| *base == fee.asset) {
-            if let Some(cost) = fee.amount.checked_mul(fill.price.0) {
-                position.fees += cost;
-            }
-            position.quantity -= fee.amount;
-            if position.quantity.is_zero() {
-                position.entry = None;
-            }
-        } else {
-            *position.other_fees.entry(fee.asset.clone()).or_default() += fee.amount;
-        }
+        fits
     }
 
-    fn trade(&self, position: &mut Position, signed: Decimal, price: Price) {
+    fn after(&self, position: &Position, side: Side, fill: &Fill) -> Option<Position> {
+        let mut after = position.clone();
+        let quantity = fill.quantity.0;
+        let signed = match side {
+            Side::Buy => {
+                after.bought = after.bought.checked_add(quantity)?;
+                quantity
+            }
+            Side::Sell => {
+                after.sold = after.sold.checked_add(quantity)?;
+                -quantity
+            }
+        };
+        self.trade(&mut after, signed, fill.price)?;
+        let Some(fee) = &fill.fee else { return Some(after) };
+        if fee.asset == self.currency {
+            after.fees = after.fees.checked_add(fee.amount)?;
+        } else if self.base.as_ref().is_some_and(|base| *base == fee.asset) {
+            // As if what the exchange took had been sold at the price of the fill, and the fee been
+            // paid with what that brought in.
+            self.trade(&mut after, -fee.amount, fill.price)?;
+            after.fees = after.fees.checked_add(fee.amount.checked_mul(fill.price.0)?)?;
+        } else {
+            let others = after.other_fees.entry(fee.asset.clone()).or_default();
+            *others = others.checked_add(fee.amount)?;
+        }
+        Some(after)
+    }
+
+    /// Adds to the position, or takes from it and realises the profit of that.
+    fn trade(&self, position: &mut Position, signed: Decimal, price: Price) -> Option<()> {
+        if signed.is_zero() {
+            return Some(());
+        }
         let held = position.quantity;
         let adds = held.is_zero() || (held > Decimal::ZERO) == (signed > Decimal::ZERO);
         let entry = position.entry.unwrap_or(price);
-        position.quantity = held + signed;
+        position.quantity = held.checked_add(signed)?;
         if adds {
-            position.entry = self.average(held.abs(), entry, signed.abs(), price).or(Some(price));
-            return;
+            position.entry = Some(self.average(held.abs(), entry, signed.abs(), price)?);
+            return Some(());
         }
         let closed = if signed.abs() < held.abs() { -signed } else { held };
-        if let Some(profit) = self.profit(closed, entry, price) {
-            position.realized += profit;
-        }
+        let profit = self.profit(closed, entry, price)?;
+        position.realized = position.realized.checked_add(profit)?;
         if position.quantity.is_zero() {
+            position.quantity = Decimal::ZERO;
             position.entry = None;
         } else if (position.quantity > Decimal::ZERO) != (held > Decimal::ZERO) {
             position.entry = Some(price);
         }
+        Some(())
     }
 
     /// The entry price after adding to a position. That of an inverse one is the harmonic mean,
     /// because its profit is linear in 1/price.
     fn average(&self, held: Decimal, entry: Price, added: Decimal, price: Price) -> Option<Price> {
+        if held.is_zero() || entry == price {
+            return Some(price);
+        }
         let sum = held.checked_add(added)?;
         let average = if self.inverse {
             let inverse = held.checked_div(entry.0)?.checked_add(added.checked_div(price.0)?)?;
@@ -110,3 +130,6 @@ impl Terms {
         Some(Price(average))
     }
 }
+
+#[cfg(test)]
+mod tests;

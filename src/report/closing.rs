@@ -73,6 +73,7 @@ impl PositionReport {
 
     /// All profit less all fees, in `currency`; what is left counts as far as it is known.
     pub fn profit(&self) -> Decimal {
-        self.realized - self.fees + self.unrealized.unwrap_or_default()
+        let net = self.realized.saturating_sub(self.fees);
+        net.saturating_add(self.unrealized.unwrap_or_default())
     }
 }

@@ -16,6 +16,6 @@ pub use money::{InvalidNumber, Price, Quantity};
 pub use order::{
     Fee, Fill, Liquidity, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, Side, TimeInForce,
 };
-pub use position::Position;
+pub use position::{DayStart, Position, PriceBasis, Valuation};
 pub use spec::{InstrumentSpec, InvalidOrder, TickSizeStep};
 pub use tick::{Quote, Tick, TickData, Trade};

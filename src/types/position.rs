@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,67 @@ pub struct Position {
     pub sold: Decimal,
     /// When it last changed.
     pub updated: Timestamp,
+    /// What the profit was when its UTC day began, or when it was first seen on that day.
+    #[serde(default)]
+    pub day: Option<DayStart>,
+}
+
+/// What the profit of a position was when a UTC day began: the profit of the day is what there is
+/// more now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayStart {
+    /// Which day, in UTC.
+    pub date: Date,
+    /// Profit of what had been closed less all fees.
+    pub net: Decimal,
+    /// Profit of what was held at the first price of the day; absent as long as there was none.
+    pub unrealized: Option<Decimal>,
+}
+
+/// A position, and what it is worth at the last tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Valuation {
+    /// What is held.
+    #[serde(flatten)]
+    pub position: Position,
+    /// The price at which what is held could be given up now; absent without a tick, and if nothing
+    /// is held.
+    pub price: Option<Price>,
+    /// Where that price is from.
+    pub basis: Option<PriceBasis>,
+    /// Profit of what is held at that price, in the position's `currency`, before fees; zero if
+    /// nothing is held, absent without a price.
+    pub unrealized: Option<Decimal>,
+}
+
+impl Valuation {
+    /// All profit less all fees, in the position's `currency`; absent without a price.
+    pub fn profit(&self) -> Option<Decimal> {
+        self.position.net().checked_add(self.unrealized?)
+    }
+}
+
+/// Which price of the last ticks a position is valued at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceBasis {
+    /// The best bid: a long position would be sold at it.
+    Bid,
+    /// The best ask: a short position would be bought back at it.
+    Ask,
+    /// The last trade, where nobody quotes that side.
+    Trade,
+}
+
+impl PriceBasis {
+    /// The name used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bid => "bid",
+            Self::Ask => "ask",
+            Self::Trade => "trade",
+        }
+    }
 }
 
 impl Position {
@@ -51,6 +113,7 @@ impl Position {
             bought: Decimal::ZERO,
             sold: Decimal::ZERO,
             updated: Timestamp::UNIX_EPOCH,
+            day: None,
         }
     }
 
@@ -61,6 +124,6 @@ impl Position {
 
     /// Profit of what was closed less all fees, in `currency`.
     pub fn net(&self) -> Decimal {
-        self.realized - self.fees
+        self.realized.saturating_sub(self.fees)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Damage;
 use super::checksum::{Cell, row_checksum};
 use super::rows::key_text;
-use super::schema::{TABLES, Table};
+use super::schema::{self, Table};
 
 /// Broken rows and faults of the structure that are named one by one.
 const NAMED: usize = 1_000;
@@ -93,7 +93,14 @@ pub(super) fn examine(connection: &Connection) -> Examination {
     if let Err(error) = check_structure(connection, &mut found.structure) {
         found.structure.push(Damage::structure("database", error.to_string()));
     }
-    for table in TABLES {
+    let version = match schema::version(connection) {
+        Ok(version) => version,
+        Err(error) => {
+            found.structure.push(Damage::structure("database", error.to_string()));
+            return found;
+        }
+    };
+    for table in schema::tables(version) {
         let broken = &mut found.broken_rows;
         let read = read_table(connection, table, "", (), |row| {
             if let Err(row) = row

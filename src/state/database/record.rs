@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::market::LastTick;
-use crate::types::{ClientOrderId, Fill, Instrument, Order, Timestamp};
+use crate::types::{ClientOrderId, Fill, Instrument, Order, Position, Timestamp};
 
 /// One thing to be kept. Records are written in the order in which they were handed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum Record {
     Order(Box<Order>),
     /// A part of an order that traded. One that is stored already changes nothing.
     Fill(Box<BookedFill>),
+    /// The position in an instrument as it now is.
+    Position(Box<Position>),
     /// The last ticks; each replaces the one before it of its instrument and kind.
     Ticks {
         /// One an instrument.
@@ -34,6 +36,10 @@ pub struct BookedFill {
     /// The fill. Its id is unique within the instrument.
     #[serde(flatten)]
     pub fill: Fill,
+    /// The position that it made, which is stored with it. The database tells positions by
+    /// themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
 }
 
 /// How a run ended.
@@ -57,7 +63,13 @@ impl Record {
 
     /// A part of an order that traded.
     pub fn fill(client_id: ClientOrderId, instrument: Instrument, fill: Fill) -> Self {
-        Self::Fill(Box::new(BookedFill { client_id, instrument, fill }))
+        Self::Fill(Box::new(BookedFill { client_id, instrument, fill, position: None }))
+    }
+
+    /// A part of an order that traded, with the position after it.
+    pub(crate) fn booked(order: &Order, fill: Fill, position: Option<Position>) -> Self {
+        let (client_id, instrument) = (order.client_id, order.request.instrument);
+        Self::Fill(Box::new(BookedFill { client_id, instrument, fill, position }))
     }
 }
 

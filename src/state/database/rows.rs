@@ -7,8 +7,9 @@ use std::str::FromStr;
 use super::checksum::Cell;
 use super::record::{BookedFill, RunEnd};
 use crate::types::{
-    ExchangeOrderId, Fee, Fill, Instrument, Liquidity, NewOrder, OnShutdown, Order, OrderKind,
-    OrderStatus, Price, Quantity, Quote, Side, Tick, TickData, TimeInForce, Timestamp, Trade,
+    DayStart, ExchangeOrderId, Fee, Fill, Instrument, Liquidity, NewOrder, OnShutdown, Order,
+    OrderKind, OrderStatus, Position, Price, Quantity, Quote, Side, Tick, TickData, TimeInForce,
+    Timestamp, Trade,
 };
 
 /// Both ways between the values of an enum and their names in the database.
@@ -117,6 +118,27 @@ pub(super) fn fill_cells(booked: &BookedFill, run: i64) -> [Cell<'_>; 11] {
         fill.fee.as_ref().map_or(Cell::Null, |fee| shown(fee.amount)),
         Cell::optional(fill.liquidity.map(liquidity_name)),
         time_cell(fill.time),
+        Cell::Integer(run),
+    ]
+}
+
+pub(super) fn position_cells(position: &Position, run: i64) -> [Cell<'_>; 14] {
+    let day = position.day.as_ref();
+    let others: String = serde_json::to_string(&position.other_fees).unwrap_or_default();
+    [
+        Cell::text(position.instrument.as_str()),
+        Cell::text(position.currency.as_str()),
+        shown(position.quantity),
+        position.entry.map_or(Cell::Null, shown),
+        shown(position.realized),
+        shown(position.fees),
+        Cell::text(others),
+        shown(position.bought),
+        shown(position.sold),
+        Cell::Integer(nanoseconds(position.updated)),
+        day.map_or(Cell::Null, |day| shown(day.date)),
+        day.map_or(Cell::Null, |day| shown(day.net)),
+        day.and_then(|day| day.unrealized).map_or(Cell::Null, shown),
         Cell::Integer(run),
     ]
 }
@@ -275,7 +297,39 @@ pub(super) fn fill(cells: &[Cell<'_>]) -> Decoded<BookedFill> {
     };
     let liquidity = columns.optional_named(liquidity)?;
     let fill = Fill { fill_id, price, quantity, fee, liquidity, time: columns.optional_time()? };
-    Ok(BookedFill { client_id, instrument, fill })
+    Ok(BookedFill { client_id, instrument, fill, position: None })
+}
+
+pub(super) fn position(cells: &[Cell<'_>]) -> Decoded<Position> {
+    let columns = &mut Columns::new(cells);
+    let instrument = columns.parse()?;
+    let currency = columns.text()?.to_owned();
+    let quantity = columns.parse()?;
+    let entry = columns.optional_parse()?;
+    let (realized, fees) = (columns.parse()?, columns.parse()?);
+    let other_fees = serde_json::from_str(columns.text()?).map_err(|error| error.to_string())?;
+    let (bought, sold) = (columns.parse()?, columns.parse()?);
+    let updated = columns.time()?;
+    let date = columns.optional_parse()?;
+    let (net, unrealized) = (columns.optional_parse()?, columns.optional_parse()?);
+    let day = match (date, net) {
+        (Some(date), Some(net)) => Some(DayStart { date, net, unrealized }),
+        (None, None) => None,
+        _ => return Err("half the beginning of a day".to_owned()),
+    };
+    Ok(Position {
+        instrument,
+        quantity,
+        entry,
+        currency,
+        realized,
+        fees,
+        other_fees,
+        bought,
+        sold,
+        updated,
+        day,
+    })
 }
 
 /// The tick, and how many ticks its instrument had in its run.
@@ -399,6 +453,33 @@ mod tests {
     }
 
     #[test]
+    fn a_position_comes_back_with_every_digit_and_with_nothing_that_it_lacks() {
+        let instrument = "deribit:BTC-PERPETUAL".parse().unwrap();
+        let flat = Position::empty(instrument, "BTC");
+        let number = |text: &str| text.parse::<rust_decimal::Decimal>().unwrap();
+        let held = Position {
+            quantity: number("-30"),
+            entry: Some("49999.123456789012345678901234".parse().unwrap()),
+            realized: number("-0.0000000000000000000000000001"),
+            fees: number("-0.1"),
+            other_fees: [("BNB".to_owned(), number("0.020"))].into(),
+            bought: number("10"),
+            sold: number("40"),
+            updated: Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap(),
+            day: Some(DayStart {
+                date: "2026-11-27".parse().unwrap(),
+                net: number("1.50"),
+                unrealized: Some(number("-2")),
+            }),
+            ..flat.clone()
+        };
+        let unpriced = held.day.map(|day| DayStart { unrealized: None, ..day });
+        for before in [Position { day: unpriced, ..held.clone() }, flat, held] {
+            assert_eq!(position(&position_cells(&before, 9)).unwrap(), before);
+        }
+    }
+
+    #[test]
     fn a_fill_with_a_rebate_and_one_without_anything_come_back() {
         let instrument = "binance:BTC-USDT".parse().unwrap();
         let bare = Fill {
@@ -412,7 +493,8 @@ mod tests {
         let fee = Some(Fee { asset: "BNB".into(), amount: "-0.0001".parse().unwrap() });
         let whole = Fill { fee, liquidity: Some(Liquidity::Maker), ..bare.clone() };
         for before in [bare, whole] {
-            let booked = BookedFill { client_id: "gw1".parse().unwrap(), instrument, fill: before };
+            let (client_id, position) = ("gw1".parse().unwrap(), None);
+            let booked = BookedFill { client_id, instrument, fill: before, position };
             assert_eq!(fill(&fill_cells(&booked, 1)).unwrap(), booked);
         }
     }

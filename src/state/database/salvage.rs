@@ -17,7 +17,7 @@ use super::image::{TemporaryFile, build, open_immutable};
 use super::lock::DirectoryLock;
 use super::pages::{DATABASE, LOG, PageSums, SUMS};
 use super::rows::nanoseconds;
-use super::schema::{DAMAGED_ROWS, TABLES, Table};
+use super::schema::{self, DAMAGED_ROWS, Table};
 use super::verify::{require_database, verify_locked};
 use super::writer::insert;
 use super::{Damage, StateError, VerifyReport};
@@ -172,7 +172,8 @@ fn copy_tables(
         }
     };
     let transaction = target.transaction()?;
-    for table in TABLES {
+    let version = schema::version(&source)?;
+    for table in schema::tables(version) {
         copy_table(&source, &transaction, table, report)?;
     }
     transaction.commit()

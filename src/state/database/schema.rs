@@ -13,12 +13,15 @@ pub(super) struct Table {
     pub(super) columns: &'static [&'static str],
     /// How many of the columns are the key.
     pub(super) keys: usize,
+    /// The schema version that brought it.
+    pub(super) since: usize,
 }
 
 pub(super) const RUNS: Table = Table {
     name: "runs",
     columns: &["id", "started", "ended", "pid", "trigger", "outcome", "report"],
     keys: 1,
+    since: 1,
 };
 
 pub(super) const ORDERS: Table = Table {
@@ -45,12 +48,14 @@ pub(super) const ORDERS: Table = Table {
         "run",
     ],
     keys: 1,
+    since: 1,
 };
 
 pub(super) const TRANSITIONS: Table = Table {
     name: "transitions",
     columns: &["client_id", "seq", "status", "filled", "reason", "at", "run"],
     keys: 2,
+    since: 1,
 };
 
 pub(super) const FILLS: Table = Table {
@@ -68,7 +73,31 @@ pub(super) const FILLS: Table = Table {
         "time",
         "run",
     ],
-    keys: 3,
+    // Both sides of a trade with oneself have its number.
+    keys: 4,
+    since: 1,
+};
+
+pub(super) const POSITIONS: Table = Table {
+    name: "positions",
+    columns: &[
+        "instrument",
+        "currency",
+        "quantity",
+        "entry",
+        "realized",
+        "fees",
+        "other_fees",
+        "bought",
+        "sold",
+        "updated",
+        "day",
+        "day_net",
+        "day_unrealized",
+        "run",
+    ],
+    keys: 1,
+    since: 2,
 };
 
 pub(super) const LAST_TICKS: Table = Table {
@@ -90,16 +119,18 @@ pub(super) const LAST_TICKS: Table = Table {
         "run",
     ],
     keys: 2,
+    since: 1,
 };
 
 pub(super) const DAMAGED_ROWS: Table = Table {
     name: "damaged_rows",
     columns: &["id", "origin", "key", "content", "reason", "found"],
     keys: 1,
+    since: 1,
 };
 
-pub(super) const TABLES: [&Table; 6] =
-    [&RUNS, &ORDERS, &TRANSITIONS, &FILLS, &LAST_TICKS, &DAMAGED_ROWS];
+pub(super) const TABLES: [&Table; 7] =
+    [&RUNS, &ORDERS, &TRANSITIONS, &FILLS, &POSITIONS, &LAST_TICKS, &DAMAGED_ROWS];
 
 impl Table {
     pub(super) fn select(&self) -> String {
@@ -158,6 +189,23 @@ CREATE TABLE damaged_rows (
     id INTEGER PRIMARY KEY, origin TEXT NOT NULL, key TEXT NOT NULL, content TEXT,
     reason TEXT NOT NULL, found INTEGER NOT NULL, sum INTEGER NOT NULL
 ) STRICT;
+", "
+CREATE TABLE positions (
+    instrument TEXT NOT NULL PRIMARY KEY, currency TEXT NOT NULL, quantity TEXT NOT NULL,
+    entry TEXT, realized TEXT NOT NULL, fees TEXT NOT NULL, other_fees TEXT NOT NULL,
+    bought TEXT NOT NULL, sold TEXT NOT NULL, updated INTEGER NOT NULL, day TEXT, day_net TEXT,
+    day_unrealized TEXT, run INTEGER NOT NULL, sum INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE wider_fills (
+    exchange TEXT NOT NULL, instrument TEXT NOT NULL, fill_id TEXT NOT NULL,
+    client_id TEXT NOT NULL, price TEXT NOT NULL, quantity TEXT NOT NULL, fee_asset TEXT,
+    fee_amount TEXT, liquidity TEXT, time INTEGER, run INTEGER NOT NULL, sum INTEGER NOT NULL,
+    PRIMARY KEY (exchange, instrument, fill_id, client_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO wider_fills SELECT * FROM fills;
+DROP TABLE fills;
+ALTER TABLE wider_fills RENAME TO fills;
+CREATE INDEX fills_of_order ON fills (client_id);
 "];
 
 /// Brings the schema to the newest version, one transaction a step.
@@ -182,6 +230,11 @@ fn migrate_with(
         transaction.commit().map_err(refused)?;
     }
     Ok(())
+}
+
+/// The tables that a database of this version has.
+pub(super) fn tables(version: usize) -> impl Iterator<Item = &'static Table> {
+    TABLES.into_iter().filter(move |table| table.since <= version)
 }
 
 /// The schema version of a database; 0 is an empty one.

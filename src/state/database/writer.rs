@@ -10,10 +10,10 @@ use tracing::error;
 use super::checkpoint::Checkpoints;
 use super::checksum::{Cell, row_checksum};
 use super::queue::{Item, Queue};
-use super::record::{Record, WriteFailed};
+use super::record::{BookedFill, Record, WriteFailed};
 use super::rows;
-use super::schema::{FILLS, LAST_TICKS, ORDERS, RUNS, TRANSITIONS, Table};
-use crate::types::{ClientOrderId, Order, Tick};
+use super::schema::{FILLS, LAST_TICKS, ORDERS, POSITIONS, RUNS, TRANSITIONS, Table};
+use crate::types::{ClientOrderId, Order, Position, Tick};
 
 /// Items a transaction. More would make the first ones wait for little gain.
 const GROUP: usize = 256;
@@ -38,6 +38,7 @@ struct Statements {
     order: String,
     transition: String,
     fill: String,
+    position: String,
     tick: String,
     run: String,
 }
@@ -49,6 +50,7 @@ impl WriterThread {
             transition: TRANSITIONS.insert("INSERT OR IGNORE"),
             // Exchanges repeat themselves: the first telling of a fill stands.
             fill: FILLS.insert("INSERT OR IGNORE"),
+            position: POSITIONS.insert("INSERT OR REPLACE"),
             tick: LAST_TICKS.insert("INSERT OR REPLACE"),
             run: RUNS.insert("INSERT OR REPLACE"),
         };
@@ -102,10 +104,8 @@ impl WriterThread {
         for record in group.iter().filter_map(|item| item.record.as_deref()) {
             match record {
                 Record::Order(order) => self.order(order)?,
-                Record::Fill(booked) => {
-                    let cells = rows::fill_cells(booked, self.run.id);
-                    insert(&self.connection, &FILLS, &self.statements.fill, &cells)?;
-                }
+                Record::Fill(booked) => self.fill(booked)?,
+                Record::Position(position) => self.position(position)?,
                 Record::Ticks { ticks } => {
                     for last in ticks {
                         for tick in [&last.trade, &last.quote].into_iter().flatten() {
@@ -122,6 +122,22 @@ impl WriterThread {
         }
         self.connection.prepare_cached("COMMIT")?.execute(())?;
         Ok(())
+    }
+
+    /// The position is the one after the fill, so that there is never one of them without the
+    /// other. A fill that is there already has been counted.
+    fn fill(&self, booked: &BookedFill) -> rusqlite::Result<()> {
+        let cells = rows::fill_cells(booked, self.run.id);
+        let added = insert(&self.connection, &FILLS, &self.statements.fill, &cells)?;
+        match &booked.position {
+            Some(position) if added == 1 => self.position(position),
+            _ => Ok(()),
+        }
+    }
+
+    fn position(&self, position: &Position) -> rusqlite::Result<()> {
+        let cells = rows::position_cells(position, self.run.id);
+        insert(&self.connection, &POSITIONS, &self.statements.position, &cells).map(drop)
     }
 
     fn tick(&self, tick: &Tick, count: u64) -> rusqlite::Result<()> {
