@@ -107,6 +107,11 @@ fn nothing_wrong_is_passed_on(copy: &Path, place: usize) {
                     None => assert!(!recovered.damaged.is_empty(), "byte {place}: order is gone"),
                 }
             }
+            match recovered.positions.as_slice() {
+                [] => assert!(!recovered.unsummed.is_empty(), "byte {place}: position is gone"),
+                [found] => assert_eq!(*found, position(), "byte {place}"),
+                more => panic!("byte {place}: {more:?}"),
+            }
         }
         Err(StateError::Damaged { .. } | StateError::Newer { .. }) => {}
         Err(error) => panic!("byte {place}: {error}"),

@@ -8,9 +8,10 @@ use std::sync::mpsc;
 
 use exchange_gateway::StateDirectory;
 use exchange_gateway::state::{
-    Database, Durability, IntentRefused, Record, StateView, WriteFailed,
+    BookedFill, Database, Durability, IntentRefused, Record, StateView, WriteFailed, recover,
+    verify,
 };
-use exchange_gateway::types::OrderStatus;
+use exchange_gateway::types::{OrderStatus, Position, Side};
 use rusqlite::Connection;
 use state_common::*;
 
@@ -25,6 +26,8 @@ fn what_was_recorded_comes_back_as_it_was() {
     assert_eq!(orders, expected);
     assert_eq!(recovered.orders[0].fills, []);
     assert_eq!(recovered.orders[1].fills, [fill(1)]);
+    assert_eq!(recovered.positions, [position()]);
+    assert_eq!((recovered.unsummed, recovered.broken_fills), (vec![], vec![]));
     assert_eq!(recovered.last_ticks, [last_tick("kraken:BTC-USD")]);
     let run = recovered.previous_run.unwrap();
     assert_eq!((run.id, run.pid, run.ended), (1, std::process::id(), Some(time(9))));
@@ -59,6 +62,120 @@ fn a_fill_told_twice_is_stored_once() {
     drop(database);
     let (_database, recovered) = open(directory.path());
     assert_eq!(recovered.orders[0].fills.len(), 2, "the other instrument's fill is another");
+}
+
+fn booked(number: usize, quantity: u32) -> Record {
+    let position = Some(Position { quantity: quantity.into(), ..position() });
+    let (client_id, instrument) = (id(number), "kraken:BTC-USD".parse().unwrap());
+    Record::Fill(Box::new(BookedFill { client_id, instrument, fill: fill(1), position }))
+}
+
+#[test]
+fn a_position_is_stored_with_its_fill_and_not_with_one_that_is_told_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (database, _) = open(directory.path());
+    let writer = database.writer();
+    let stored = || {
+        flush(&writer);
+        let view = StateView::open(directory.path()).unwrap();
+        (view.fills(9).unwrap().rows.len(), view.positions().unwrap().rows[0].quantity)
+    };
+    writer.record(booked(1, 5));
+    assert_eq!(stored(), (1, 5.into()));
+    writer.record(booked(1, 10));
+    assert_eq!(stored(), (1, 5.into()), "the same fill again");
+    // The other side of a trade with oneself has the same number.
+    writer.record(booked(2, 0));
+    assert_eq!(stored(), (2, 0.into()));
+}
+
+#[test]
+fn a_fill_whose_row_is_broken_is_written_anew_when_it_is_told_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (database, _) = open(directory.path());
+    database.writer().record(Record::order(order(1, OrderStatus::Open)));
+    database.writer().record(booked(1, 5));
+    database.close().unwrap();
+    let connection = Connection::open(directory.path().join("gateway.db")).unwrap();
+    connection.execute("UPDATE fills SET price = '1'", ()).unwrap();
+    connection.close().unwrap();
+    save_sums(directory.path());
+    let (database, recovered) = open(directory.path());
+    let instrument = "kraken:BTC-USD".parse().unwrap();
+    assert_eq!(recovered.broken_fills, [(instrument, id(1), "T1".to_owned())]);
+    assert_eq!((recovered.damaged.len(), recovered.unsummed), (1, vec![]));
+    database.writer().record(booked(1, 7));
+    database.close().unwrap();
+    let (_database, recovered) = open(directory.path());
+    assert_eq!((recovered.damaged, recovered.orders[0].fills.len()), (vec![], 1));
+    assert_eq!(recovered.positions[0].quantity, 7.into());
+}
+
+#[test]
+fn a_position_whose_row_is_broken_or_gone_has_to_be_summed_up_anew() {
+    for sql in ["UPDATE positions SET quantity = '9'", "DELETE FROM positions"] {
+        let directory = tempfile::tempdir().unwrap();
+        fill_small(directory.path());
+        let connection = Connection::open(directory.path().join("gateway.db")).unwrap();
+        assert_eq!(connection.execute(sql, ()).unwrap(), 1);
+        connection.close().unwrap();
+        save_sums(directory.path());
+        let (database, recovered) = open(directory.path());
+        assert_eq!(recovered.positions, []);
+        let instrument = "kraken:BTC-USD".parse().unwrap();
+        assert_eq!(recovered.unsummed, [instrument], "{sql}");
+        let damaged = usize::from(sql.starts_with("UPDATE"));
+        assert_eq!(recovered.damaged.len(), damaged, "{:?}", recovered.damaged);
+        let view = StateView::open(directory.path()).unwrap();
+        let mut fills = Vec::new();
+        let broken = view.for_each_fill(instrument, |side, booked| fills.push((side, booked.fill)));
+        assert_eq!(broken.unwrap(), []);
+        assert_eq!(fills, [(Side::Buy, fill(1)), (Side::Buy, fill(3))]);
+        drop(database);
+    }
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_sound_and_moves_forward_with_every_row() {
+    let directory = tempfile::tempdir().unwrap();
+    fill_small(directory.path());
+    to_version_1(directory.path());
+    let report = verify(directory.path()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damaged);
+    assert_eq!((report.rows.get("positions"), report.rows["fills"]), (None, 2));
+    let view = StateView::open(directory.path()).unwrap();
+    assert_eq!(view.positions().unwrap().rows, []);
+    drop(view);
+
+    let (database, recovered) = open(directory.path());
+    assert_eq!((recovered.damaged, recovered.orders.len()), (vec![], 3));
+    assert_eq!(recovered.orders[1].fills, [fill(1)]);
+    assert_eq!(recovered.unsummed, ["kraken:BTC-USD".parse().unwrap()]);
+    database.writer().record(Record::Position(Box::new(position())));
+    database.close().unwrap();
+    let report = verify(directory.path()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damaged);
+    assert_eq!((report.rows["positions"], report.rows["fills"]), (1, 2));
+}
+
+#[test]
+fn a_damaged_database_of_the_first_schema_is_recovered_into_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    fill_small(directory.path());
+    to_version_1(directory.path());
+    let connection = Connection::open(directory.path().join("gateway.db")).unwrap();
+    connection.execute("UPDATE orders SET filled = '9' WHERE client_id = 'gw000001'", ()).unwrap();
+    connection.close().unwrap();
+    let report = recover(directory.path()).unwrap();
+    assert_eq!((report.set_aside.len(), report.rows["fills"]), (1, 2), "{report:?}");
+    let (_database, recovered) = open(directory.path());
+    assert_eq!(recovered.unsummed.len(), 1);
+    // The fill of the order that cannot be read has no side.
+    let view = StateView::open(directory.path()).unwrap();
+    let mut fills = 0;
+    let broken = view.for_each_fill(recovered.unsummed[0], |_, _| fills += 1).unwrap();
+    assert_eq!((fills, broken.len()), (1, 1));
+    assert_eq!(broken[0].key, "kraken/kraken:BTC-USD/T1/gw000001");
 }
 
 #[test]

@@ -1,27 +1,38 @@
-//! Keeps state while the gateway runs: saves the last ticks now and then, and tells when the
-//! database can no longer be written.
+//! Keeps state while the gateway runs: saves the last ticks now and then, begins the days of the
+//! positions, and tells when the database can no longer be written.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::Clock;
 use crate::market::Router;
+use crate::positions::Positions;
 use crate::scope::Scope;
 use crate::state::{Record, Writer};
 
+/// What is kept, and where.
+pub(super) struct Kept {
+    pub(super) router: Arc<Router>,
+    pub(super) positions: Arc<Positions>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) writer: Writer,
+}
+
 /// Runs until the scope is cancelled.
-pub(super) async fn keep(scope: Scope, router: Arc<Router>, writer: Writer, save_every: Duration) {
+pub(super) async fn keep(scope: Scope, kept: Kept, save_every: Duration) {
     tokio::select! {
         biased;
         () = scope.cancelled() => {}
-        failure = writer.failed() => scope.fail(format!("no new orders are taken: {failure}")),
-        () = save_ticks(&router, &writer, save_every) => {}
+        failure = kept.writer.failed() => scope.fail(format!("no new orders are taken: {failure}")),
+        () = save(&kept, save_every) => {}
     }
 }
 
-/// Saves the ticks that are new since the last time.
-async fn save_ticks(router: &Router, writer: &Writer, save_every: Duration) {
+/// Saves the ticks that are new since the last time, and how each position stood when its day began.
+async fn save(kept: &Kept, save_every: Duration) {
+    let Kept { router, positions, clock, writer } = kept;
     let mut pace = interval(save_every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut saved = Vec::new();
@@ -34,5 +45,10 @@ async fn save_ticks(router: &Router, writer: &Writer, save_every: Duration) {
             writer.record(Record::Ticks { ticks });
         }
         saved = now;
+        positions.keep_days(
+            |instrument| router.last(instrument),
+            clock.now(),
+            |position| writer.record(Record::Position(Box::new(position))),
+        );
     }
 }

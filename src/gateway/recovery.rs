@@ -10,10 +10,14 @@ use super::start::StartError;
 use crate::config::{Config, OnRestart};
 use crate::exchange::SymbolTable;
 use crate::orders::Desk;
+use crate::positions::Positions;
 use crate::report::LeftoverOrder;
 use crate::scope::Scope;
-use crate::state::{Database, Recovered, RecoveredOrder, StateDirectory, StateError, StateView};
-use crate::types::{ClientOrderId, ExchangeName, Instrument};
+use crate::state::{
+    Damage, Database, Record, Recovered, RecoveredOrder, StateDirectory, StateError, StateView,
+    Writer,
+};
+use crate::types::{ClientOrderId, ExchangeName, Instrument, Position};
 
 /// The outcome of a run that never became a gateway.
 pub(super) const NOT_STARTED: &str = "not_started";
@@ -43,6 +47,86 @@ pub(super) async fn open(
         reason: "the thread that opened the database panicked".to_owned(),
     };
     Ok(opening.await.map_err(ended)??)
+}
+
+/// Hands over the positions of earlier runs. One whose row is lost, or that an older database does
+/// not have, is summed up from the fills, in the order of their times.
+pub(super) async fn restore(
+    positions: &Arc<Positions>,
+    recovered: &mut Recovered,
+    directory: &StateDirectory,
+    writer: &Writer,
+    root: &Scope,
+) -> Result<(), StartError> {
+    let mut restored = std::mem::take(&mut recovered.positions);
+    let mut counted = std::mem::take(&mut recovered.broken_fills);
+    // A sum that is made anew lacks what is broken, which may yet be told again.
+    counted.retain(|(instrument, ..)| !recovered.unsummed.contains(instrument));
+    if !recovered.unsummed.is_empty() {
+        let (listed, directory) = (Arc::clone(positions), directory.clone());
+        let path = directory.path().to_owned();
+        let unsummed = std::mem::take(&mut recovered.unsummed);
+        let summing = spawn_blocking(move || sum_up(&listed, &unsummed, &directory));
+        let summed = summing.await.map_err(|_| StateError::Read {
+            path,
+            reason: "the thread that summed up the fills panicked".to_owned(),
+        })??;
+        for Summed { position, broken } in summed {
+            let (instrument, quantity) = (position.instrument, position.quantity);
+            if broken.is_empty() {
+                info!(%instrument, %quantity, "the position was not stored: it is summed up from its fills");
+            } else {
+                let (count, first) = (broken.len(), &broken[0]);
+                root.fail(format!(
+                    "the position in {instrument} was not stored, and {count} of the fills that it \
+                     is summed up from cannot be read, the first of them {first}"
+                ));
+            }
+            writer.record(Record::Position(Box::new(position.clone())));
+            restored.push(position);
+        }
+    }
+    positions.restore(restored, counted);
+    Ok(())
+}
+
+/// A position made from the fills in the database.
+struct Summed {
+    position: Position,
+    /// Fills that are not in it.
+    broken: Vec<Damage>,
+}
+
+/// Sums up the positions of those instruments whose terms are known.
+fn sum_up(
+    positions: &Positions,
+    unsummed: &[Instrument],
+    directory: &StateDirectory,
+) -> Result<Vec<Summed>, StateError> {
+    let view = StateView::open(directory.path())?;
+    let mut summed = Vec::new();
+    for &instrument in unsummed {
+        let Some(terms) = positions.terms(instrument) else {
+            warn!(%instrument, "an instrument was traded and is not configured: its position is not known");
+            continue;
+        };
+        let mut position = Position::empty(instrument, &terms.currency);
+        let mut overflown = Vec::new();
+        let mut broken = view.for_each_fill(instrument, |side, booked| {
+            if terms.book(&mut position, side, &booked.fill) {
+                position.updated = booked.fill.time.unwrap_or(position.updated);
+            } else {
+                overflown.push(booked);
+            }
+        })?;
+        broken.extend(overflown.into_iter().map(|booked| Damage {
+            table: "fills".to_owned(),
+            key: format!("{instrument}/{}/{}", booked.fill.fill_id, booked.client_id),
+            reason: "its sums fit no decimal".to_owned(),
+        }));
+        summed.push(Summed { position, broken });
+    }
+    Ok(summed)
 }
 
 /// The orders of earlier runs that nobody has taken over yet.

@@ -175,6 +175,7 @@ async fn start_on(
     let router = Arc::new(Router::new(all));
     let specs = prepared.iter().flat_map(|exchange| exchange.symbols.specs().cloned());
     let positions = Arc::new(Positions::new(specs));
+    recovery::restore(&positions, &mut recovered, &directory, &writer, &root).await?;
     let mut random = environment.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
 
     info!(target: "exchange_gateway::gateway", exchanges = prepared.len(), "gateway started");
@@ -211,8 +212,13 @@ async fn start_on(
     let stranded = unsettled.stranded();
     let state = root.child("state", Phase::SaveState);
     let save_every = config.gateway.save_every;
-    let keeping = keeper::keep(state.clone(), Arc::clone(&router), writer, save_every);
-    state.spawn(keeping);
+    let kept = keeper::Kept {
+        router: Arc::clone(&router),
+        positions: Arc::clone(&positions),
+        clock: Arc::clone(&clock),
+        writer,
+    };
+    state.spawn(keeper::keep(state.clone(), kept, save_every));
     let started = all_live(&exchanges, &config).await;
     if let Err(problem) = started {
         undo(&root, &exchanges).await;

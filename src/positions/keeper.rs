@@ -15,7 +15,9 @@ use super::day::{self, DayProfit};
 use super::updates::{Mailbox, PositionUpdates};
 use super::value::value;
 use crate::market::LastTick;
-use crate::types::{Fill, Instrument, InstrumentSpec, Order, Position, Timestamp, Valuation};
+use crate::types::{
+    ClientOrderId, Fill, Instrument, InstrumentSpec, Order, Position, Timestamp, Valuation,
+};
 
 /// The positions of all instruments. Shared by the desks, which book every fill once.
 pub(crate) struct Positions {
@@ -28,9 +30,14 @@ struct State {
     held: BTreeMap<Instrument, Position>,
     /// Those whose day began and is not stored yet.
     unsaved: BTreeSet<Instrument>,
+    /// Fills that are in the positions and may be told again, because nothing else is known of them.
+    counted: BTreeSet<KnownFill>,
     subscribers: Vec<Weak<Mailbox>>,
     closed: bool,
 }
+
+/// A fill by its instrument, its order and its id.
+type KnownFill = (Instrument, ClientOrderId, String);
 
 impl Positions {
     /// Of these instruments, with nothing traded yet.
@@ -48,12 +55,31 @@ impl Positions {
         self.terms.get(&instrument)
     }
 
+    /// Takes over the positions of earlier runs, before any fill is booked, with the fills in them
+    /// that may be told again.
+    pub(crate) fn restore(
+        &self,
+        positions: impl IntoIterator<Item = Position>,
+        counted: impl IntoIterator<Item = KnownFill>,
+    ) {
+        let mut state = self.state();
+        let named = positions.into_iter().map(|position| (position.instrument, position));
+        state.held.extend(named);
+        state.counted.extend(counted);
+    }
+
     /// Books a fill of an order; the caller does so once each. `then` stores the position after it,
     /// if it moved one, and is called before any later position is told to anybody.
     pub(crate) fn book(&self, order: &Order, fill: &Fill, then: impl FnOnce(Option<Position>)) {
         let (instrument, at) = (order.request.instrument, order.updated);
         let Some(terms) = self.terms.get(&instrument) else { return then(None) };
         let mut state = self.state();
+        if !state.counted.is_empty()
+            && state.counted.remove(&(instrument, order.client_id, fill.fill_id.clone()))
+        {
+            drop(state);
+            return then(None);
+        }
         let empty = || Position::empty(instrument, &terms.currency);
         let position = state.held.entry(instrument).or_insert_with(empty);
         let held = position.entry.and_then(|e| terms.profit(position.quantity, e, fill.price));

@@ -45,9 +45,9 @@ mod tests {
     use super::*;
     use crate::types::{Instrument, Quote, Side, Tick, Timestamp, Trade};
 
-    fn tick(instrument: Instrument, data: TickData) -> Option<Tick> {
+    fn tick(instrument: Instrument, data: TickData) -> Tick {
         let received = Timestamp::UNIX_EPOCH;
-        Some(Tick { instrument, exchange_time: None, received, data })
+        Tick { instrument, exchange_time: None, received, data }
     }
 
     fn last(bid: &str, ask: &str, trade: &str) -> LastTick {
@@ -65,8 +65,8 @@ mod tests {
             taker_side: Side::Buy,
             trade_id: 1,
         };
-        let quote = tick(instrument, TickData::Quote(quote));
-        let trade = tick(instrument, TickData::Trade(trade));
+        let quote = Some(tick(instrument, TickData::Quote(quote)));
+        let trade = Some(tick(instrument, TickData::Trade(trade)));
         LastTick { instrument, trade, quote, count: 2 }
     }
 

@@ -11,8 +11,8 @@ use exchange_gateway::state::{
     Committed, Database, Durability, Record, Recovered, RunEnd, WriteFailed, Writer,
 };
 use exchange_gateway::types::{
-    ClientOrderId, Fee, Fill, Liquidity, NewOrder, Order, OrderStatus, Quote, Side, Tick, TickData,
-    Timestamp, Trade,
+    ClientOrderId, Fee, Fill, Liquidity, NewOrder, Order, OrderStatus, Position, Quote, Side, Tick,
+    TickData, Timestamp, Trade,
 };
 use exchange_gateway::{LastTick, StateDirectory};
 
@@ -59,6 +59,16 @@ pub(crate) fn fill(number: usize) -> Fill {
         liquidity: Some(Liquidity::Maker),
         time: Some(time(number)),
     }
+}
+
+pub(crate) fn position() -> Position {
+    let mut position = Position::empty("kraken:BTC-USD".parse().unwrap(), "USD");
+    position.quantity = "0.00100".parse().unwrap();
+    position.entry = Some("64123.1".parse().unwrap());
+    position.fees = "-0.02".parse().unwrap();
+    position.bought = position.quantity;
+    position.updated = time(4);
+    position
 }
 
 pub(crate) fn last_tick(name: &str) -> LastTick {
@@ -122,6 +132,7 @@ pub(crate) fn fill_small(directory: &Path) {
     let instrument = "kraken:BTC-USD".parse().unwrap();
     writer.record(Record::fill(id(1), instrument, fill(1)));
     writer.record(Record::fill(id(3), instrument, fill(3)));
+    writer.record(Record::Position(Box::new(position())));
     writer.record(Record::Ticks { ticks: vec![last_tick("kraken:BTC-USD")] });
     writer.record(Record::RunEnded(Box::new(run_end())));
     database.close().unwrap();
@@ -137,6 +148,40 @@ pub(crate) fn copy_state(from: &Path, to: &Path) {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }
     }
+}
+
+/// Makes a closed database what it would be if an earlier gateway had written it: schema version 1,
+/// without positions. The page sums are those of the file as it is then.
+pub(crate) fn to_version_1(directory: &Path) {
+    let path = directory.join("gateway.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let columns = "exchange TEXT NOT NULL, instrument TEXT NOT NULL, fill_id TEXT NOT NULL,
+        client_id TEXT NOT NULL, price TEXT NOT NULL, quantity TEXT NOT NULL, fee_asset TEXT,
+        fee_amount TEXT, liquidity TEXT, time INTEGER, run INTEGER NOT NULL, sum INTEGER NOT NULL";
+    let sql = format!(
+        "DROP TABLE positions;
+         CREATE TABLE old_fills ({columns}, PRIMARY KEY (exchange, instrument, fill_id)) STRICT,
+             WITHOUT ROWID;
+         INSERT INTO old_fills SELECT * FROM fills;
+         DROP TABLE fills;
+         ALTER TABLE old_fills RENAME TO fills;
+         CREATE INDEX fills_of_order ON fills (client_id);
+         PRAGMA user_version = 1;"
+    );
+    connection.execute_batch(&sql).unwrap();
+    connection.close().unwrap();
+    save_sums(directory);
+}
+
+/// Writes the page sums of the database file as it is.
+pub(crate) fn save_sums(directory: &Path) {
+    let file = std::fs::read(directory.join("gateway.db")).unwrap();
+    let mut sums = b"EGPSUMS1".to_vec();
+    for page in file.chunks(2048) {
+        sums.extend(crc32fast::hash(page).to_le_bytes());
+    }
+    sums.extend(crc32fast::hash(&sums).to_le_bytes());
+    std::fs::write(directory.join("gateway.db-sums"), sums).unwrap();
 }
 
 /// Every place of a text in a file.

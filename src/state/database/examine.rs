@@ -93,14 +93,7 @@ pub(super) fn examine(connection: &Connection) -> Examination {
     if let Err(error) = check_structure(connection, &mut found.structure) {
         found.structure.push(Damage::structure("database", error.to_string()));
     }
-    let version = match schema::version(connection) {
-        Ok(version) => version,
-        Err(error) => {
-            found.structure.push(Damage::structure("database", error.to_string()));
-            return found;
-        }
-    };
-    for table in schema::tables(version) {
+    for table in schema::tables(connection) {
         let broken = &mut found.broken_rows;
         let read = read_table(connection, table, "", (), |row| {
             if let Err(row) = row

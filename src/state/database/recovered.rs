@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Damage;
 use super::checksum::Cell;
 use super::examine::{BrokenRow, read_table};
 use super::rows::{self, RunSummary, key_text};
-use super::schema::{FILLS, LAST_TICKS, ORDERS, RUNS, Table};
+use super::schema::{FILLS, LAST_TICKS, ORDERS, POSITIONS, RUNS, Table};
 use crate::market::LastTick;
-use crate::types::{Fill, Instrument, Order, TickData};
+use crate::types::{ClientOrderId, Fill, Instrument, Order, Position, TickData};
 
 /// An order that had not ended or lacks single fills, with every fill of it that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,14 @@ pub struct RecoveredOrder {
 pub struct Recovered {
     /// Every order that had not ended or lacks single fills, in the order of their ids.
     pub orders: Vec<RecoveredOrder>,
+    /// Every sound position, in the order of the instruments' names.
+    pub positions: Vec<Position>,
+    /// Instruments of which there are fills and no sound position: it has to be summed up anew, see
+    /// [`StateView::for_each_fill`](super::StateView::for_each_fill).
+    pub unsummed: Vec<Instrument>,
+    /// Fills whose rows are broken, by instrument, order and fill as far as those can be read. They
+    /// are in the positions; the exchange may tell them again.
+    pub broken_fills: Vec<(Instrument, ClientOrderId, String)>,
     /// The last ticks, in the order of the instruments' names.
     pub last_ticks: Vec<LastTick>,
     /// The run before this one.
@@ -45,10 +53,20 @@ impl Recovered {
             let mut booked = Vec::new();
             let of_order = " INDEXED BY fills_of_order WHERE client_id = ?";
             let id = params![order.client_id.as_str()];
+            let known = damaged.len();
             collect(connection, &FILLS, of_order, id, &mut damaged, &mut booked, rows::fill)?;
+            recovered.broken_fills.extend(damaged[known..].iter().filter_map(broken_fill));
             let fills = booked.into_iter().map(|booked| booked.fill).collect();
             recovered.orders.push(RecoveredOrder { order, fills });
         }
+        let positions = &mut recovered.positions;
+        let by_name = " ORDER BY instrument";
+        collect(connection, &POSITIONS, by_name, (), &mut damaged, positions, rows::position)?;
+        let is_summed = |instrument: &Instrument| {
+            positions.iter().any(|position| position.instrument == *instrument)
+        };
+        recovered.unsummed = traded(connection)?;
+        recovered.unsummed.retain(|instrument| !is_summed(instrument));
         recovered.last_ticks = last_ticks(connection, &mut damaged)?;
         let mut runs = Vec::new();
         let last = " ORDER BY id DESC LIMIT 1";
@@ -57,6 +75,29 @@ impl Recovered {
         recovered.damaged = damaged;
         Ok(recovered)
     }
+}
+
+/// Every instrument of which there is a fill: one step along the key for each.
+fn traded(connection: &Connection) -> rusqlite::Result<Vec<Instrument>> {
+    let sql = "SELECT exchange, instrument FROM fills WHERE (exchange, instrument) > (?, ?) \
+               ORDER BY exchange, instrument LIMIT 1";
+    let mut statement = connection.prepare(sql)?;
+    let (mut found, mut last) = (Vec::new(), (String::new(), String::new()));
+    let pair = |row: &Row<'_>| Ok::<(String, String), _>((row.get(0)?, row.get(1)?));
+    while let Some(next) = statement.query_row(params![last.0, last.1], pair).optional()? {
+        // A name that is none belongs to a broken row, which is named where rows are read.
+        found.extend(next.1.parse::<Instrument>());
+        last = next;
+    }
+    Ok(found)
+}
+
+/// The instrument, the order and the id of a fill whose row is broken, if its key is whole.
+fn broken_fill(damage: &Damage) -> Option<(Instrument, ClientOrderId, String)> {
+    let mut parts = damage.key.splitn(3, '/').skip(1);
+    let instrument = parts.next()?.parse().ok()?;
+    let (fill, order) = parts.next()?.rsplit_once('/')?;
+    Some((instrument, order.parse().ok()?, fill.to_owned()))
 }
 
 pub(super) fn last_ticks(

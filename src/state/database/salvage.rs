@@ -172,8 +172,7 @@ fn copy_tables(
         }
     };
     let transaction = target.transaction()?;
-    let version = schema::version(&source)?;
-    for table in schema::tables(version) {
+    for table in schema::tables(&source) {
         copy_table(&source, &transaction, table, report)?;
     }
     transaction.commit()

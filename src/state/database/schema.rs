@@ -232,9 +232,17 @@ fn migrate_with(
     Ok(())
 }
 
-/// The tables that a database of this version has.
-pub(super) fn tables(version: usize) -> impl Iterator<Item = &'static Table> {
-    TABLES.into_iter().filter(move |table| table.since <= version)
+/// The tables that a database has or ought to have: one that came with a later version than its own
+/// is not missed. Whatever cannot be found out speaks for the table.
+pub(super) fn tables(connection: &Connection) -> impl Iterator<Item = &'static Table> {
+    let version = version(connection).unwrap_or(usize::MAX).max(1);
+    TABLES.into_iter().filter(move |table| table.since <= version || exists(connection, table))
+}
+
+fn exists(connection: &Connection, table: &Table) -> bool {
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
+    let found = connection.query_row(sql, [table.name], |row| row.get::<_, i64>(0));
+    found.map_or(true, |count| count > 0)
 }
 
 /// The schema version of a database; 0 is an empty one.

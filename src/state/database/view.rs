@@ -1,19 +1,21 @@
 //! Reads a state database beside a running gateway, or after it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::examine::read_table;
 use super::pages::DATABASE;
 use super::recovered::{collect, last_ticks};
 use super::rows::{self, RunSummary};
-use super::schema::{self, FILLS, ORDERS, RUNS};
+use super::schema::{self, FILLS, ORDERS, POSITIONS, RUNS};
 use super::verify::require_database;
 use super::{BookedFill, Damage, StateError};
 use crate::market::LastTick;
-use crate::types::{ClientOrderId, Order};
+use crate::types::{ClientOrderId, Instrument, Order, Position, Side};
 
 /// A look at a state database. It takes no lock and never delays the gateway that writes it.
 #[derive(Debug)]
@@ -77,6 +79,71 @@ impl StateView {
     /// The newest fills, at most `limit`.
     pub fn fills(&self, limit: usize) -> Result<Viewed<BookedFill>, StateError> {
         self.newest(&FILLS, " ORDER BY time DESC, fill_id DESC", limit, rows::fill)
+    }
+
+    /// Every position, by the instruments' names.
+    pub fn positions(&self) -> Result<Viewed<Position>, StateError> {
+        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
+        if schema::tables(&self.connection).any(|table| table.name == POSITIONS.name) {
+            let by_name = " ORDER BY instrument";
+            let decode = rows::position;
+            collect(&self.connection, &POSITIONS, by_name, (), &mut damaged, &mut rows, decode)
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(Viewed { rows, damaged })
+    }
+
+    /// Hands over every fill of an instrument with the side of its order, the oldest first; those
+    /// without a time go by when their order was placed. Tells what is broken: a fill of an order
+    /// that cannot be read has no side and is not handed over either.
+    pub fn for_each_fill(
+        &self,
+        instrument: Instrument,
+        mut each: impl FnMut(Side, BookedFill),
+    ) -> Result<Vec<Damage>, StateError> {
+        let mut damaged = Vec::new();
+        // Ids are numbers on some exchanges, and longer numbers are later.
+        let by_time = " WHERE exchange = ?1 AND instrument = ?2 ORDER BY coalesce(time, (SELECT \
+             created FROM orders WHERE orders.client_id = fills.client_id)), length(fill_id), fill_id";
+        let of = params![instrument.exchange().as_str(), instrument.as_str()];
+        let mut sides: HashMap<ClientOrderId, Option<Side>> = HashMap::new();
+        let mut failed = None;
+        read_table(&self.connection, &FILLS, by_time, of, |row| {
+            let cells = match row {
+                Ok(cells) => cells,
+                Err(broken) => return damaged.push(broken.damage),
+            };
+            let key = || rows::key_text(&cells[..FILLS.keys]);
+            let booked = match rows::fill(cells) {
+                Ok(booked) => booked,
+                Err(reason) => return damaged.push(Damage::row(FILLS.name, key(), reason)),
+            };
+            let id = booked.client_id;
+            let side = sides.entry(id).or_insert_with(|| {
+                self.side(id).unwrap_or_else(|error| {
+                    failed.get_or_insert(error);
+                    None
+                })
+            });
+            match side {
+                Some(side) => each(*side, booked),
+                None => {
+                    damaged.push(Damage::row(FILLS.name, key(), "its order cannot be read"));
+                }
+            }
+        })
+        .map_err(|error| self.failed(error))?;
+        failed.map_or(Ok(damaged), Err)
+    }
+
+    /// The side of an order, if it can be read.
+    fn side(&self, id: ClientOrderId) -> Result<Option<Side>, StateError> {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        let of = params![id.as_str()];
+        let rest = " WHERE client_id = ?";
+        collect(&self.connection, &ORDERS, rest, of, &mut damaged, &mut found, rows::order)
+            .map_err(|error| self.failed(error))?;
+        Ok(found.first().map(|order| order.request.side))
     }
 
     /// The newest runs, at most `limit`.

@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params, params_from_iter};
-use tracing::error;
+use tracing::{error, info};
 
 use super::checkpoint::Checkpoints;
 use super::checksum::{Cell, row_checksum};
+use super::examine::read_table;
 use super::queue::{Item, Queue};
 use super::record::{BookedFill, Record, WriteFailed};
 use super::rows;
@@ -128,11 +129,27 @@ impl WriterThread {
     /// other. A fill that is there already has been counted.
     fn fill(&self, booked: &BookedFill) -> rusqlite::Result<()> {
         let cells = rows::fill_cells(booked, self.run.id);
-        let added = insert(&self.connection, &FILLS, &self.statements.fill, &cells)?;
+        let mut added = insert(&self.connection, &FILLS, &self.statements.fill, &cells)?;
+        if added == 0 && self.is_broken(booked)? {
+            // The exchange has told again what the row does not tell any more.
+            let replace = FILLS.insert("INSERT OR REPLACE");
+            added = insert(&self.connection, &FILLS, &replace, &cells)?;
+            info!(fill = booked.fill.fill_id, "the broken row of a fill is written anew");
+        }
         match &booked.position {
             Some(position) if added == 1 => self.position(position),
             _ => Ok(()),
         }
+    }
+
+    fn is_broken(&self, booked: &BookedFill) -> rusqlite::Result<bool> {
+        let key = " WHERE exchange = ? AND instrument = ? AND fill_id = ? AND client_id = ?";
+        let (instrument, id) = (booked.instrument, booked.client_id);
+        let (exchange, fill) = (instrument.exchange(), booked.fill.fill_id.as_str());
+        let of = params![exchange.as_str(), instrument.as_str(), fill, id.as_str()];
+        let mut broken = false;
+        read_table(&self.connection, &FILLS, key, of, |row| broken |= row.is_err())?;
+        Ok(broken)
     }
 
     fn position(&self, position: &Position) -> rusqlite::Result<()> {
