@@ -15,8 +15,8 @@ use common::judge::written_once;
 use common::{BOTH, Bench, PATIENCE, instrument, resting, symbol, within};
 use exchange_gateway::config::{Config, OnRestart};
 use exchange_gateway::shutdown::Outcome;
-use exchange_gateway::state::{StateView, verify};
-use exchange_gateway::types::{NewOrder, Order, OrderStatus, Side};
+use exchange_gateway::state::{BookedFill, StateView, verify};
+use exchange_gateway::types::{Instrument, NewOrder, Order, OrderStatus, Side};
 use exchange_gateway::{Gateway, OrderError};
 use mock_exchange::{ExchangeLedger, Fault, FaultAction, Ledger};
 use rust_decimal::Decimal;
@@ -311,8 +311,32 @@ fn judge(bench: &Bench, ledger: &Ledger, seed: u64) {
             assert_eq!(told, real, "seed {seed}: the fills of {seen:?}");
         }
     }
+    sum_of_fills(&view, &stored, &fills.rows, seed);
     for (id, order) in stored {
         let never_there = matches!(order.status, OrderStatus::NotSent | OrderStatus::Rejected);
         assert!(on_a_wire.contains(id) || never_there, "seed {seed}: {order:?}");
     }
+}
+
+/// The stored positions against the stored fills.
+fn sum_of_fills(
+    view: &StateView,
+    orders: &BTreeMap<&str, &Order>,
+    fills: &[BookedFill],
+    seed: u64,
+) {
+    let mut sums: BTreeMap<Instrument, Decimal> = BTreeMap::new();
+    for booked in fills {
+        let (fill, order) = (&booked.fill, orders[booked.client_id.as_str()]);
+        let quantity = fill.quantity.0;
+        let sum = sums.entry(booked.instrument).or_default();
+        *sum += if order.request.side == Side::Buy { quantity } else { -quantity };
+        let in_base = fill.fee.as_ref().filter(|fee| fee.asset == booked.instrument.base());
+        *sum -= in_base.map_or(Decimal::ZERO, |fee| fee.amount);
+    }
+    let stored = view.positions().expect("positions");
+    assert_eq!(stored.damaged, [], "seed {seed}");
+    let stored: BTreeMap<_, _> =
+        stored.rows.iter().map(|position| (position.instrument, position.quantity)).collect();
+    assert_eq!(stored, sums, "seed {seed}");
 }

@@ -29,6 +29,9 @@ pub const SEED: u64 = 7;
 /// Both exchanges.
 pub const BOTH: &[&str] = &["binance", "kraken"];
 
+/// Every exchange.
+pub const ALL: &[&str] = &["binance", "kraken", "deribit"];
+
 /// Mock exchanges with a still market, and a configuration for a gateway to them.
 pub struct Bench {
     pub mock: MockExchange,
