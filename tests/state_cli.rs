@@ -29,6 +29,7 @@ fn everything_stored_is_shown_as_a_table_and_as_json() {
     for (rows, expected) in [
         ("orders", "64123.1 "),
         ("fills", "-0.01 USD"),
+        ("positions", "64123.1 "),
         ("ticks", "0.00000001 @ 1234567890.123456789"),
         ("runs", "SIGTERM"),
     ] {
@@ -43,6 +44,9 @@ fn everything_stored_is_shown_as_a_table_and_as_json() {
         .map(|order| order["client_id"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(ids, ["gw000002", "gw000001", "gw000000"]);
+    let (_, shown, _) = state(directory.path(), &["show", "positions", "--json"]);
+    let shown: exchange_gateway::types::Position = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown, position());
 }
 
 #[test]

@@ -10,7 +10,10 @@ use exchange_gateway::state::{
     BookedFill, Damage, RecoverReport, RunSummary, StateError, StateView, VerifyReport, recover,
     settle, verify,
 };
-use exchange_gateway::types::{ClientOrderId, Order, OrderKind, OrderStatus, TickData, Timestamp};
+use exchange_gateway::types::{
+    ClientOrderId, Order, OrderKind, OrderStatus, Position, TickData, Timestamp,
+};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::report_table::{judged, new_table, right, shown};
@@ -191,6 +194,12 @@ impl Rows {
                 let header = ["fill", "order", "instrument", "price", "quantity", "fee", "time"];
                 Self::new(&header, &found.rows, fill_row, found.damaged)
             }
+            StateRows::Positions => {
+                let found = view.positions()?;
+                let header =
+                    ["instrument", "quantity", "entry", "realized", "fees", "net", "", "changed"];
+                Self::new(&header, &found.rows, position_row, found.damaged)
+            }
             StateRows::Ticks => {
                 let found = view.last_ticks()?;
                 let header = ["instrument", "ticks", "last trade", "bid", "ask", "received"];
@@ -278,6 +287,22 @@ fn fill_row(booked: &BookedFill) -> Vec<Cell> {
         right(fill.quantity.0.normalize()),
         right(or_dash(fee.as_deref())),
         time(fill.time),
+    ]
+}
+
+fn position_row(position: &Position) -> Vec<Cell> {
+    // The averages of inverse contracts have as many digits as fit; `--json` has them all.
+    let figure = |number: Decimal| right(number.round_dp(8).normalize());
+    let entry = position.entry.map(|entry| entry.0.round_dp(8).normalize().to_string());
+    vec![
+        Cell::new(position.instrument),
+        right(position.quantity.normalize()),
+        right(or_dash(entry.as_deref())),
+        figure(position.realized),
+        figure(position.fees),
+        figure(position.net()),
+        Cell::new(&position.currency),
+        time(Some(position.updated)),
     ]
 }
 

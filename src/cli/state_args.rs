@@ -7,12 +7,13 @@ use exchange_gateway::types::ClientOrderId;
 
 const STATE_HELP: &str = "\
 The state directory holds one SQLite database, gateway.db, with the tables orders, transitions (the
-history of every order), fills, last_ticks, runs and damaged_rows. `show` may be used beside a
+history of every order), fills, positions, last_ticks, runs and damaged_rows. `show` may be used beside a
 running gateway; `verify` and `recover` want it stopped.
 
 Examples:
   exchange-gateway state show --state-dir gateway-state
   exchange-gateway state show orders --open --json | jq .client_id
+  exchange-gateway state show positions --json | jq '{instrument, quantity, realized, fees}'
   exchange-gateway state show runs --config gateway.toml
   exchange-gateway state verify; echo $?
   exchange-gateway state recover
@@ -53,7 +54,7 @@ pub(crate) enum StateAction {
     Settle(StateSettleArgs),
 }
 
-/// Show orders, fills, last ticks or runs
+/// Show orders, fills, positions, last ticks or runs
 #[derive(Debug, clap::Args)]
 pub(crate) struct StateShowArgs {
     /// Which rows
@@ -124,6 +125,8 @@ pub(crate) enum StateRows {
     Orders,
     /// Parts of orders that traded
     Fills,
+    /// What the fills add up to, with the profit of it
+    Positions,
     /// The last trade and quote of each instrument
     Ticks,
     /// Runs of the gateway, and how they ended; one that runs or was killed has not
