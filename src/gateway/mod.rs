@@ -22,7 +22,10 @@ use crate::orders::{Journal, Orders};
 use crate::positions::{PositionUpdates, Positions};
 use crate::report::LeftoverOrder;
 use crate::scope::Scope;
-use crate::shutdown::{Coordinator, ExchangeParts, Phase, Saving, ShutdownReport, Signals};
+use crate::shutdown::{
+    Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase, Saving, ShutdownReport,
+    Signals,
+};
 use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
@@ -76,6 +79,7 @@ struct Inner {
     state: Scope,
     /// Orders of earlier runs that cannot be reached.
     stranded: Vec<LeftoverOrder>,
+    hooks: Arc<Hooks>,
     phase: watch::Sender<Phase>,
     force: CancellationToken,
     stopping: AtomicBool,
@@ -176,6 +180,13 @@ impl Gateway {
         &self.inner.directory
     }
 
+    /// Adds work to a phase of the shutdown: see [`Hook`] for when it runs. Hooks are taken until
+    /// their phase begins, from anywhere; a [`drain`](Self::drain) runs none, and a gateway that is
+    /// dropped neither.
+    pub fn on_shutdown(&self, hook: Hook) -> Result<(), HookRefused> {
+        self.inner.hooks.add(hook)
+    }
+
     /// Shuts down through every phase and reports. Called again, it waits for the same report.
     ///
     /// # Cancel safety
@@ -274,6 +285,7 @@ impl Inner {
             positions: Arc::clone(&self.positions),
             router: Arc::clone(&self.router),
             saving: None,
+            hooking: None,
             phase,
             config: self.config.shutdown.clone(),
             clock: Arc::clone(&self.clock),
@@ -300,6 +312,11 @@ impl Inner {
             database: self.database.lock().unwrap_or_else(PoisonError::into_inner).take(),
             scope: self.state.clone(),
             stranded: self.stranded.clone(),
+        });
+        coordinator.hooking = Some(Hooking {
+            hooks: Arc::clone(&self.hooks),
+            scope: self.root.child("hooks", Phase::Complete),
+            began: tokio::time::Instant::now(),
         });
         let inner = Arc::clone(self);
         self.root.child("shutdown", Phase::Complete).spawn(async move {

@@ -245,6 +245,7 @@ async fn start_on(
         database: std::sync::Mutex::default(),
         state,
         stranded,
+        hooks: Arc::default(),
         phase: watch::channel(Phase::Running).0,
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),

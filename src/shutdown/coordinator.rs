@@ -3,6 +3,7 @@
 //! Nothing here sleeps: a phase ends when its work is done, or at its limit. What fails is kept for
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
+mod hooking;
 mod phases;
 mod saving;
 mod verdict;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,6 +32,8 @@ use crate::report::{
 use crate::scope::{Scope, panic_message};
 use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Timestamp};
+
+pub(crate) use hooking::Hooking;
 
 /// What a phase may still take once the operator forces the exit.
 const FORCED_LIMIT: Duration = Duration::from_millis(500);
@@ -69,6 +72,8 @@ pub(crate) struct Coordinator {
     #[expect(dead_code, reason = "the closer comes next")]
     pub(crate) router: Arc<Router>,
     pub(crate) saving: Option<Saving>,
+    /// The hooks of the whole gateway; a drain of one exchange runs none.
+    pub(crate) hooking: Option<Hooking>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) config: ShutdownConfig,
     pub(crate) clock: Arc<dyn Clock>,
@@ -117,6 +122,7 @@ impl Coordinator {
             // Nothing is known of the orders, which is as bad as knowing that some are open.
             let mut report = ShutdownReport::new(Outcome::OrdersLeft, trigger, started);
             report.elapsed_ms = millis(began.elapsed());
+            report.hooks = self.hook_reports();
             report.failures = self.failures();
             report
         });
@@ -202,7 +208,7 @@ impl Coordinator {
         self.phase.send_replace(phase);
     }
 
-    /// Runs the work of a phase within its limit.
+    /// Runs the work of a phase and its hooks within its limit.
     async fn timed(
         &self,
         phase: Phase,
@@ -213,18 +219,21 @@ impl Coordinator {
         let limit = budget.allow(phase, began);
         let limited = async {
             tokio::select! {
-                () = sleep(limit) => PhaseEnd::TimedOut,
+                () = sleep_until(began + limit) => PhaseEnd::TimedOut,
                 () = self.force.cancelled() => {
-                    sleep(FORCED_LIMIT.min(limit)).await;
+                    sleep_until((Instant::now() + FORCED_LIMIT).min(began + limit)).await;
                     PhaseEnd::Forced
                 }
             }
         };
-        let ended = tokio::select! {
-            biased;
-            () = work => PhaseEnd::Done,
-            ended = limited => ended,
+        let work = async {
+            tokio::select! {
+                biased;
+                () = work => PhaseEnd::Done,
+                ended = limited => ended,
+            }
         };
+        let ended = self.with_hooks(phase, limit, work).await;
         let report = PhaseReport {
             phase,
             budget_ms: millis(limit),

@@ -3,6 +3,7 @@
 
 mod budget;
 mod coordinator;
+mod hooks;
 mod signals;
 
 pub use crate::report::{
@@ -11,5 +12,7 @@ pub use crate::report::{
     OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, PositionReport, ShutdownReport,
     Stage, StageReport, StateReport, SwitchKind, SwitchReport, SwitchState,
 };
-pub(crate) use coordinator::{Coordinator, ExchangeParts, Saving};
+pub(crate) use coordinator::{Coordinator, ExchangeParts, Hooking, Saving};
+pub(crate) use hooks::Hooks;
+pub use hooks::{Hook, HookContext, HookRefused};
 pub(crate) use signals::Signals;

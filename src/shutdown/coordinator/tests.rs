@@ -40,7 +40,7 @@ fn spec(name: ExchangeName) -> InstrumentSpec {
     }
 }
 
-fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
+pub(super) fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
     let name = ExchangeName::new(name).unwrap();
     let second = Duration::from_secs(1);
     let desk = Desk::new(DeskSettings {
@@ -72,12 +72,13 @@ fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
     Arc::new(ExchangeParts { name, scope, desk, connections, cut })
 }
 
-fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {
+pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {
     Coordinator {
         exchanges,
         positions: Arc::new(Positions::new([])),
         router: Arc::new(Router::new([])),
         saving: None,
+        hooking: None,
         phase: watch::channel(Phase::Running).0,
         config: ShutdownConfig::default(),
         clock: Arc::new(SystemClock),

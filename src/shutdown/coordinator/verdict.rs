@@ -1,7 +1,7 @@
 //! The report, and the verdict in it.
 
 use super::{Coordinator, Course, millis};
-use crate::report::{ExchangeReport, Failure, Outcome, PhaseEnd, ShutdownReport};
+use crate::report::{ExchangeReport, Failure, HookEnd, Outcome, PhaseEnd, ShutdownReport};
 
 impl Coordinator {
     pub(super) fn report(&self, course: Course) -> ShutdownReport {
@@ -25,6 +25,7 @@ impl Coordinator {
         report.stranded_orders =
             self.saving.as_ref().map_or_else(Vec::new, |saving| saving.stranded.clone());
         report.state = state;
+        report.hooks = self.hook_reports();
         report.failures = self.failures();
         report.outcome = self.verdict(&report);
         report
@@ -57,6 +58,7 @@ impl Coordinator {
             Outcome::DeadlineForced
         } else if ended(PhaseEnd::TimedOut)
             || !report.failures.is_empty()
+            || report.hooks.iter().any(|hook| hook.ended != HookEnd::Done)
             || connections().any(|c| !c.closed_in_order || c.problem.is_some())
         {
             Outcome::Degraded
