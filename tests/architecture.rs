@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exchange", &["types"]),
     ("report", &["types"]),
     ("market", &["types"]),
-    ("config", &["types", "exchange", "state"]),
+    ("config", &["types", "exchange", "report", "state"]),
     ("net", &["exchange"]),
     ("scope", &["report"]),
     ("state", &["types", "market"]),

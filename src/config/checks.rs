@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::duration::format_duration;
-use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault};
+use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, hooks};
 use crate::exchange::{DeadMansSwitch, SwitchScope};
 
 const MS: Duration = Duration::from_millis(1);
@@ -44,6 +44,7 @@ impl Config {
             let problem = "a lost cancel is never sent again within `cancel_pending`";
             warnings.push(Fault::new("shutdown.cancel_retry", problem).help("lower it"));
         }
+        hooks::warnings(self, &mut warnings);
         for exchange in &self.exchanges {
             if exchange.dead_mans_switch.is_some_and(|timeout| timeout < SHORT_SWITCH) {
                 let key = format!("exchanges.{}.dead_mans_switch", exchange.name);
@@ -67,6 +68,7 @@ impl Config {
         let mut check = Check::default();
         check.gateway(self);
         check.shutdown(self);
+        hooks::check(&mut check, self);
         check.connection("connection", &self.connection);
         check.orders(self);
         if self.exchanges.is_empty() {
@@ -86,16 +88,16 @@ impl Config {
 }
 
 #[derive(Default)]
-struct Check {
+pub(super) struct Check {
     faults: Vec<Fault>,
 }
 
 impl Check {
-    fn fault(&mut self, key: &str, problem: impl Into<String>, help: &str) {
+    pub(super) fn fault(&mut self, key: &str, problem: impl Into<String>, help: &str) {
         self.faults.push(Fault::new(key, problem).help(help));
     }
 
-    fn duration(&mut self, key: &str, value: Duration, range: RangeInclusive<Duration>) {
+    pub(super) fn duration(&mut self, key: &str, value: Duration, range: RangeInclusive<Duration>) {
         if !range.contains(&value) {
             let (shown, from, to) = (
                 format_duration(value),

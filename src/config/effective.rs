@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Config, ConnectionConfig, ExchangeConfig, format_duration};
+use super::{Config, ConnectionConfig, ExchangeConfig, format_duration, hooks};
 use crate::exchange::DeadMansSwitch;
 
 impl Config {
@@ -26,6 +26,7 @@ impl Config {
         duration(&mut text, "disconnect", shutdown.disconnect);
         duration(&mut text, "cancel_retry", shutdown.cancel_retry);
         duration(&mut text, "force_debounce", shutdown.force_debounce);
+        hooks::effective(&mut text, self);
         section(&mut text, "connection");
         connection(&mut text, &self.connection);
         section(&mut text, "orders");
@@ -106,18 +107,18 @@ fn section(text: &mut String, name: &str) {
     _ = writeln!(text, "{gap}[{name}]");
 }
 
-fn plain(text: &mut String, name: &str, value: impl std::fmt::Display) {
+pub(super) fn plain(text: &mut String, name: &str, value: impl std::fmt::Display) {
     _ = writeln!(text, "{name} = {value}");
 }
 
-fn duration(text: &mut String, name: &str, value: Duration) {
+pub(super) fn duration(text: &mut String, name: &str, value: Duration) {
     string(text, name, &format_duration(value));
 }
 
-fn string(text: &mut String, name: &str, value: &str) {
+pub(super) fn string(text: &mut String, name: &str, value: &str) {
     plain(text, name, quote(value));
 }
 
-fn quote(value: &str) -> String {
+pub(super) fn quote(value: &str) -> String {
     toml::Value::from(value).to_string()
 }

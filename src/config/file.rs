@@ -4,6 +4,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::hooks;
 use super::reader::{Environment, Reader, Section, nearest, shorten};
 use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, OnRestart};
 use crate::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
@@ -65,7 +66,7 @@ pub(super) fn read(
 }
 
 /// Replaces the default where the file gives a readable value.
-fn set<T>(field: &mut T, read: Option<T>) {
+pub(super) fn set<T>(field: &mut T, read: Option<T>) {
     if let Some(value) = read {
         *field = value;
     }
@@ -94,6 +95,7 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     set(&mut shutdown.disconnect, reader.duration(&mut s, "disconnect"));
     set(&mut shutdown.cancel_retry, reader.duration(&mut s, "cancel_retry"));
     set(&mut shutdown.force_debounce, reader.duration(&mut s, "force_debounce"));
+    shutdown.hooks = hooks::read(reader, &mut s);
     reader.close(&s);
 
     let mut s = reader.section(&mut root, "connection");

@@ -18,11 +18,13 @@ mod duration;
 mod effective;
 mod fault;
 mod file;
+mod hooks;
 mod reader;
 mod sections;
 
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
+pub use hooks::HookConfig;
 pub use sections::{
     Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OnRestart, OrdersConfig,
     ShutdownConfig,

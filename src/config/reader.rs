@@ -159,6 +159,25 @@ impl<'t> Reader<'t> {
             .collect()
     }
 
+    /// Every table of a list of tables, with its place in the file.
+    pub(super) fn list_of_tables(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        help: &str,
+    ) -> Vec<(usize, Section<'t>)> {
+        let Some(value) = self.value(section, name) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(value, section.key(name), "a list", help);
+            return Vec::new();
+        };
+        let path = section.key(name);
+        let table = |(index, item): (usize, &'t Value<'t>)| {
+            (item.span().start, self.table(format!("{path}[{index}]"), Some(item)))
+        };
+        array.iter().enumerate().map(table).collect()
+    }
+
     fn wrong_type(&mut self, value: &Value<'_>, key: String, wanted: &str, help: &str) {
         let problem = format!("expected {wanted}, found {}", found(value.get_ref()));
         self.fault(value, key, problem, help);

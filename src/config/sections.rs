@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::HookConfig;
 use crate::exchange::{AdapterKind, AdapterSetup, Credentials, DeadMansSwitch, Endpoints};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
@@ -79,6 +80,8 @@ pub struct ShutdownConfig {
     /// A second signal sooner than this after the first is the same keypress and does not force.
     /// Default 300 ms, at most 5 s.
     pub force_debounce: Duration,
+    /// Programs that run in its phases, `[[shutdown.hooks]]`, at most 100. Default none.
+    pub hooks: Vec<HookConfig>,
 }
 
 impl Default for ShutdownConfig {
@@ -92,6 +95,7 @@ impl Default for ShutdownConfig {
             disconnect: Duration::from_secs(4),
             cancel_retry: Duration::from_secs(1),
             force_debounce: Duration::from_millis(300),
+            hooks: Vec::new(),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
 use crate::positions::Positions;
 use crate::scope::Scope;
-use crate::shutdown::{ExchangeParts, Phase};
+use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase};
 use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
 use crate::types::{ClientOrderId, ExchangeName, Instrument};
 
@@ -229,6 +229,13 @@ async fn start_on(
         say_switch(exchange);
     }
 
+    let hooks = Arc::<Hooks>::default();
+    for hook in &config.shutdown.hooks {
+        // The configuration is checked: none of them is refused.
+        if let Err(problem) = hooks.add(Hook::of_config(hook)) {
+            root.fail(problem.to_string());
+        }
+    }
     let desks = exchanges.iter().map(|e| (e.name, Arc::clone(&e.desk))).collect();
     let inner = Inner {
         orders: Orders::new(desks, Arc::clone(&journal)),
@@ -245,7 +252,7 @@ async fn start_on(
         database: std::sync::Mutex::default(),
         state,
         stranded,
-        hooks: Arc::default(),
+        hooks,
         phase: watch::channel(Phase::Running).0,
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 //! signals that begin it. What it tells is the [`ShutdownReport`].
 
 mod budget;
+mod command;
 mod coordinator;
 mod hooks;
 mod signals;
