@@ -61,28 +61,22 @@ impl WriterThread {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Arc<Queue>, checkpoints: &Arc<Checkpoints>) {
         let _end = EndOnDrop(queue);
-        let mut group = Vec::new();
-        while queue.take(&mut group, GROUP) {
+        let mut group = Group { items: Vec::new(), queue };
+        while queue.take(&mut group.items, GROUP) {
             let result = if let Some(failure) = queue.failure() {
                 Err(failure)
             } else {
                 checkpoints.wait_until_released();
-                self.commit(&group)
+                self.commit(&group.items)
             };
             match &result {
                 Ok(()) => {
                     queue.committed();
-                    checkpoints.committed(group.len() as u64);
+                    checkpoints.committed(group.items.len() as u64);
                 }
-                Err(failure) => queue.keep(failure.clone(), &mut group),
+                Err(failure) => queue.keep(failure.clone(), &mut group.items),
             }
-            for item in group.drain(..) {
-                let Some(then) = item.then else { continue };
-                let result = result.clone();
-                if catch_unwind(AssertUnwindSafe(|| then(result))).is_err() {
-                    error!("a callback of the state database panicked");
-                }
-            }
+            group.answer(&result);
         }
     }
 
@@ -203,10 +197,98 @@ pub(super) fn insert(
     connection.prepare_cached(sql)?.execute(params_from_iter(values))
 }
 
+/// Items whose callbacks are called whatever happens, a panic of this thread included: whoever sent
+/// one may wait for it.
+struct Group<'q> {
+    items: Vec<Item>,
+    queue: &'q Queue,
+}
+
+impl Group<'_> {
+    fn answer(&mut self, result: &Result<(), WriteFailed>) {
+        // Popped one by one, so that those after one that panics are still here.
+        self.items.reverse();
+        while let Some(item) = self.items.pop() {
+            let Some(then) = item.then else { continue };
+            let result = result.clone();
+            if catch_unwind(AssertUnwindSafe(|| then(result))).is_err() {
+                error!("a callback of the state database panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if !self.items.is_empty() {
+            // This is a panic, and nothing more is written.
+            self.queue.end();
+            let failure = self.queue.failure().unwrap_or(WriteFailed::Closed);
+            self.answer(&Err(failure));
+        }
+    }
+}
+
 struct EndOnDrop<'a>(&'a Queue);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::super::{Database, Durability, StateDirectory};
+    use super::*;
+
+    /// Panics again when it is dropped, which nobody catches.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("the writer's thread is to panic");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_thread_that_panics_is_told() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(temporary.path()).unwrap();
+        let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+        let writer = database.writer();
+        let ticks = || Record::Ticks { ticks: Vec::new() };
+        let (entered, is_held) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        writer.record_then(
+            ticks(),
+            Box::new(move |_| {
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+            }),
+        );
+        is_held.recv().unwrap();
+        // These wait, and so come as one group.
+        writer.record_then(ticks(), Box::new(|_| std::panic::panic_any(Bomb)));
+        let (sender, answers) = mpsc::channel();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            writer.record_then(ticks(), Box::new(move |result| sender.send(result).unwrap()));
+        }
+        release.send(()).unwrap();
+        for _ in 0..3 {
+            let answer = answers.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(matches!(answer, Ok(()) | Err(WriteFailed::Refused(_))), "{answer:?}");
+        }
+        // Later ones are told as well, at once.
+        writer.record_then(ticks(), Box::new(move |result| sender.send(result).unwrap()));
+        let answer = answers.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(matches!(answer, Err(WriteFailed::Refused(_))), "{answer:?}");
+        assert!(database.close().is_err());
     }
 }
