@@ -90,6 +90,24 @@ fn what_is_most_likely_not_meant_is_a_warning() {
 }
 
 #[test]
+fn a_shutdown_that_is_longer_than_a_supervisor_waits_is_one_line() {
+    let kraken = "[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\ntrading = false\n";
+    let output = check_text(&format!(
+        "[shutdown]\ndeadline = \"8s\"\ncancel_pending = \"500ms\"\n\
+        stop_new_orders = \"500ms\"\ncancel_retry = \"100ms\"\nclose_positions = \"0s\"\n{kraken}"
+    ));
+    assert_eq!(text(&output.stderr), "");
+    let output = check_text(kraken);
+    let warned = text(&output.stderr);
+    assert_eq!(warned.lines().count(), 1, "{warned}");
+    assert!(warned.contains("Docker kills after 10s (there set --stop-timeout 22"), "{warned}");
+    let output = check_text(&format!("[shutdown]\ncancel_pending = \"14s\"\n{kraken}"));
+    let warned = text(&output.stderr);
+    assert!(warned.contains("warning: shutdown.cancel_pending: never in full: "), "{warned}");
+    assert!(warned.contains("leaves 13s of the deadline, and not 14s; raise"), "{warned}");
+}
+
+#[test]
 fn the_example_is_sound_and_a_missing_file_is_named() {
     let output = check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.example.toml"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

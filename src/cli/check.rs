@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use exchange_gateway::config::Config;
+use exchange_gateway::config::{Config, Fault, Supervisor};
 
 use super::args::CheckArgs;
 use super::{USAGE, output};
@@ -12,6 +12,9 @@ pub(crate) fn check(args: &CheckArgs) -> io::Result<u8> {
     let Some(config) = read(&args.config) else { return Ok(USAGE) };
     output::print(&config.effective_toml())?;
     warn(&config);
+    if let Some(warning) = config.supervisor_warning(&Supervisor::ALL) {
+        print(warning);
+    }
     Ok(0)
 }
 
@@ -33,8 +36,29 @@ pub(crate) fn read(file: &Path) -> Option<Config> {
 
 /// Prints what is allowed but most likely not meant.
 pub(crate) fn warn(config: &Config) {
-    for warning in config.warnings() {
-        let help = warning.help.map(|help| format!("; {help}")).unwrap_or_default();
-        eprintln!("warning: {}: {}{help}", warning.key, warning.problem);
+    config.warnings().into_iter().for_each(print);
+}
+
+/// Warns if what runs this very process would kill it before its shutdown ends.
+pub(crate) fn warn_here(config: &Config) {
+    let here: Vec<_> = supervisor().into_iter().collect();
+    config.supervisor_warning(&here).into_iter().for_each(print);
+}
+
+/// What runs this process, as far as it shows.
+fn supervisor() -> Option<Supervisor> {
+    let is_set = |name| std::env::var_os(name).is_some();
+    if is_set("KUBERNETES_SERVICE_HOST") {
+        Some(Supervisor::Kubernetes)
+    } else if Path::new("/.dockerenv").exists() {
+        Some(Supervisor::Docker)
+    } else {
+        // It sets this for every service that it starts, and for what these start in turn.
+        is_set("INVOCATION_ID").then_some(Supervisor::Systemd)
     }
+}
+
+fn print(warning: Fault) {
+    let help = warning.help.map(|help| format!("; {help}")).unwrap_or_default();
+    eprintln!("warning: {}: {}{help}", warning.key, warning.problem);
 }

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
         config.gateway.state_dir.clone_from(directory);
     }
     check::warn(&config);
+    check::warn_here(&config);
     if let Err(error) = logging::install(&args.log_level, args.log.as_deref()) {
         eprintln!("exchange-gateway: {error}");
         return Ok(USAGE);

@@ -32,7 +32,23 @@ impl Config {
             + shutdown.close_positions
             + shutdown.save_state
             + shutdown.disconnect;
-        if limits > shutdown.deadline {
+        let reserves = shutdown.save_state + shutdown.disconnect;
+        let most = shutdown.deadline.saturating_sub(reserves);
+        let longest = [
+            ("cancel_pending", shutdown.cancel_pending),
+            ("close_positions", shutdown.close_positions),
+        ];
+        let cut = longest.into_iter().find(|(_, limit)| *limit > most);
+        if let Some((name, limit)) = cut {
+            let problem = format!(
+                "never in full: what save_state and disconnect keep in reserve leaves {} of the \
+                 deadline, and not {}",
+                format_duration(most),
+                format_duration(limit)
+            );
+            let help = "raise shutdown.deadline, or lower this one";
+            warnings.push(Fault::new(format!("shutdown.{name}"), problem).help(help));
+        } else if limits > shutdown.deadline {
             let problem = format!(
                 "the limits of all phases add up to {}, so later phases may be cut short",
                 format_duration(limits)

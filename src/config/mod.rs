@@ -21,6 +21,7 @@ mod file;
 mod hooks;
 mod reader;
 mod sections;
+mod supervisors;
 
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
@@ -29,3 +30,4 @@ pub use sections::{
     Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OnRestart, OrdersConfig,
     ShutdownConfig,
 };
+pub use supervisors::Supervisor;

@@ -72,6 +72,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_phase_does_not_use_is_there_for_the_next() {
+        let start = Instant::now();
+        let budget = budget(start);
+        // Had the phase before used up its time, there would be nothing left for this one.
+        let soon = start + SECOND / 10;
+        assert_eq!(budget.allow(Phase::ClosePositions, soon), SECOND * 2);
+        assert_eq!(budget.allow(Phase::ClosePositions, start + SECOND * 4), SECOND);
+        assert_eq!(budget.allow(Phase::Disconnect, soon), SECOND * 3, "and never beyond its limit");
+    }
+
+    #[test]
     fn saving_and_disconnecting_keep_their_reserve_whatever_was_used() {
         let start = Instant::now();
         let budget = budget(start);
