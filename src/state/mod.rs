@@ -6,9 +6,9 @@ mod directory;
 mod last_ticks;
 
 pub use database::{
-    BookedFill, Committed, Damage, Database, Durability, IntentRefused, Record, RecoverReport,
-    Recovered, RecoveredOrder, RunEnd, RunSummary, StateView, VerifyReport, Viewed, WriteFailed,
-    Writer, recover, settle, verify,
+    BookedFill, Committed, Damage, Database, Durability, EmergencyFile, IntentRefused, Record,
+    RecoverReport, Recovered, RecoveredOrder, RunEnd, RunSummary, StateView, VerifyReport, Viewed,
+    WriteFailed, Writer, recover, settle, verify,
 };
 pub use directory::{StateDirectory, StateError};
 pub use last_ticks::SavedTicks;

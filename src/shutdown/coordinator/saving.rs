@@ -138,14 +138,9 @@ pub(super) fn dump(
 /// Writes it into a new file. One that is there is an earlier process's, which may have had the same
 /// id (in a container it is always the same), and holds what nobody else knows.
 fn dump_into(writer: &Writer, directory: &Path) -> std::io::Result<(PathBuf, usize)> {
-    let process = std::process::id();
     let mut number = 1;
     loop {
-        let name = match number {
-            1 => format!("emergency-{process}.jsonl"),
-            more => format!("emergency-{process}-{more}.jsonl"),
-        };
-        let path = directory.join(name);
+        let path = directory.join(writer.emergency_name(number));
         match writer.emergency_dump(&path) {
             Ok(records) => return Ok((path, records)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_DUMPS => {

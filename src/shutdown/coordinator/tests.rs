@@ -225,7 +225,7 @@ fn an_emergency_file_of_an_earlier_process_with_the_same_id_is_left_alone() {
     let release = hold(&writer);
     writer.record(Record::Ticks { ticks: Vec::new() });
 
-    let earlier = temporary.path().join(format!("emergency-{}.jsonl", std::process::id()));
+    let earlier = temporary.path().join(writer.emergency_name(1));
     std::fs::write(&earlier, "the only trace of a fill").unwrap();
     let written = dump(&writer, &directory, false).unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "the only trace of a fill");

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint::{Checkpointer, Checkpoints};
 use super::directory::sync_directory;
+use super::emergency;
 use super::examine::examine;
 use super::lock::DirectoryLock;
 use super::pages::{self, DATABASE, LOG, LogState, PAGE_SIZE, PageSums, RawCheck, SUMS};
@@ -111,12 +112,17 @@ impl Database {
         let failed = |error| StateError::database(&path, "cannot open it", error);
         let mut connection = connect(&path, durability).map_err(failed)?;
         schema::migrate(&mut connection, &path)?;
+        let mut emergency = Vec::new();
+        if raw.damaged.is_empty() {
+            (connection, emergency) = emergency::take_in(directory, connection)?;
+        }
         let mut recovered = Recovered::read(&connection).map_err(|error| {
             if raw.damaged.is_empty() {
                 return StateError::database(&path, "cannot read it", error);
             }
             damaged(&path, &raw.damaged)
         })?;
+        recovered.emergency = emergency;
         if !raw.damaged.is_empty() {
             examine_whole(&connection, &path, &raw, &mut recovered)?;
         }
@@ -134,7 +140,7 @@ impl Database {
             connect(&path, durability).map_err(failed)?,
             sums,
         );
-        let queue = Queue::new(soft_limit, hard_limit);
+        let queue = Queue::of_run(run.id, soft_limit, hard_limit);
         let checkpoints = Arc::new(Checkpoints::default());
         let threads = Threads {
             writer: spawn("state-writer", &path, {

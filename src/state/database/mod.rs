@@ -6,6 +6,7 @@
 mod checkpoint;
 mod checksum;
 mod damage;
+mod emergency;
 mod examine;
 mod handle;
 mod image;
@@ -29,6 +30,7 @@ use std::path::Path;
 use super::{StateDirectory, StateError, directory};
 
 pub use damage::Damage;
+pub use emergency::EmergencyFile;
 pub use handle::{Database, Durability};
 pub use queue::{Committed, Writer};
 pub use record::{BookedFill, IntentRefused, Record, RunEnd, WriteFailed};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::emergency;
 use super::record::{IntentRefused, Record, WriteFailed};
 use crate::types::Order;
 
@@ -58,10 +59,16 @@ pub(super) struct Queue {
     failure: watch::Sender<Option<WriteFailed>>,
     soft_limit: usize,
     hard_limit: usize,
+    run: i64,
 }
 
 impl Queue {
+    #[cfg(test)]
     pub(super) fn new(soft_limit: usize, hard_limit: usize) -> Arc<Self> {
+        Self::of_run(0, soft_limit, hard_limit)
+    }
+
+    pub(super) fn of_run(run: i64, soft_limit: usize, hard_limit: usize) -> Arc<Self> {
         let (failure, _) = watch::channel(None);
         Arc::new(Self {
             state: Mutex::default(),
@@ -70,6 +77,7 @@ impl Queue {
             failure,
             soft_limit,
             hard_limit,
+            run,
         })
     }
 
@@ -305,6 +313,12 @@ impl Writer {
     /// Records that were neither written nor kept for a dump, for want of room or after the close.
     pub fn lost(&self) -> u64 {
         self.queue.state().lost
+    }
+
+    /// What a file of [`emergency_dump`](Self::emergency_dump) must be called, in the state directory,
+    /// for the next start to take it in; `number` tells one from another.
+    pub fn emergency_name(&self, number: u32) -> String {
+        emergency::name(self.queue.run, std::process::id(), number)
     }
 
     /// After a failure, or when the disk does not answer: writes every record that is not known to be

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::Damage;
 use super::checksum::Cell;
 use super::examine::{BrokenRow, read_table};
 use super::rows::{self, RunSummary, key_text};
 use super::schema::{FILLS, LAST_TICKS, ORDERS, POSITIONS, RUNS, Table};
+use super::{Damage, EmergencyFile};
 use crate::market::LastTick;
 use crate::types::{ClientOrderId, Fill, Instrument, Order, Position, TickData};
 
@@ -38,6 +38,10 @@ pub struct Recovered {
     pub last_ticks: Vec<LastTick>,
     /// The run before this one.
     pub previous_run: Option<RunSummary>,
+    /// Emergency files of earlier runs; what is in them is among the rest.
+    pub emergency: Vec<EmergencyFile>,
+    /// The last run that came to be a gateway, though others may have tried since.
+    pub last_gateway: Option<RunSummary>,
     /// What is broken. None of it is among the rest: an order named here has to be asked for.
     pub damaged: Vec<Damage>,
 }
@@ -72,6 +76,10 @@ impl Recovered {
         let last = " ORDER BY id DESC LIMIT 1";
         collect(connection, &RUNS, last, (), &mut damaged, &mut runs, rows::run)?;
         recovered.previous_run = runs.pop();
+        let gateway = " WHERE outcome IS NULL OR outcome NOT IN ('not_started', 'settled')";
+        let last = format!("{gateway}{last}");
+        collect(connection, &RUNS, &last, (), &mut Vec::new(), &mut runs, rows::run)?;
+        recovered.last_gateway = runs.pop();
         recovered.damaged = damaged;
         Ok(recovered)
     }

@@ -94,7 +94,11 @@ impl WriterThread {
         Ok(())
     }
 
-    fn write(&mut self, group: &[Item]) -> rusqlite::Result<()> {
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    pub(super) fn write(&mut self, group: &[Item]) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
         for record in group.iter().filter_map(|item| item.record.as_deref()) {
             match record {
