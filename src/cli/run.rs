@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use exchange_gateway::config::ShutdownConfig;
 use exchange_gateway::shutdown::{Outcome, ShutdownReport};
-use exchange_gateway::{Config, Gateway, SavedTicks, StartError};
+use exchange_gateway::{Config, Gateway, PreviousRun, SavedTicks, StartError};
 
 use super::args::RunArgs;
 use super::watchdog::{Watchdog, within};
@@ -41,6 +41,7 @@ async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
     };
+    show_left(gateway.previous_run());
     show_previous(gateway.previous_ticks());
     let shown = async {
         // The signal handlers are in place when this is first polled.
@@ -101,6 +102,14 @@ pub(crate) async fn until_end(
         watchdog.reported(report.outcome.exit_code());
     }
     Ok(report)
+}
+
+/// Prints what the run before left unfinished or failed to do.
+fn show_left(previous: Option<&PreviousRun>) {
+    let notice = previous.map(PreviousRun::notice).unwrap_or_default();
+    if !notice.is_empty() {
+        say(&format!("{}\n", notice.join("\n")));
+    }
 }
 
 /// Prints what the run before saved.

@@ -23,6 +23,8 @@ use super::state_args::{
 use super::{USAGE, check, output};
 
 const DAMAGED: u8 = 1;
+/// Failures of one run that are named under the table of runs.
+const FAILURES_SHOWN: usize = 5;
 
 pub(crate) fn state(args: &StateArgs) -> io::Result<u8> {
     let (place, json) = match &args.action {
@@ -207,8 +209,17 @@ impl Rows {
             }
             StateRows::Runs => {
                 let found = view.runs(limit)?;
-                let header = ["run", "process", "started", "ended", "by", "outcome"];
-                Self::new(&header, &found.rows, run_row, found.damaged)
+                let header = ["run", "process", "started", "ended", "by", "outcome", "failures"];
+                let reports: Vec<_> = found.rows.iter().map(report).collect();
+                let notes = found.rows.iter().zip(&reports).flat_map(failures).collect();
+                let mut rows = Self::new(&header, &found.rows, run_row, found.damaged);
+                for (row, report) in rows.json.iter_mut().zip(reports) {
+                    // Text that is no report stays as it was stored.
+                    if let Some(report) = report {
+                        row["report"] = report;
+                    }
+                }
+                Self { notes, ..rows }
             }
         })
     }
@@ -342,5 +353,32 @@ fn run_row(run: &RunSummary) -> Vec<Cell> {
         seconds(run.ended),
         or_dash(run.trigger.as_deref()),
         Cell::new(outcome),
+        right(
+            report(run).map_or_else(String::new, |report| failures_of(&report).len().to_string()),
+        ),
     ]
+}
+
+/// The report of a run as it was stored: one of an older gateway is shown as well.
+fn report(run: &RunSummary) -> Option<serde_json::Value> {
+    serde_json::from_str(run.report.as_deref()?).ok()
+}
+
+fn failures_of(report: &serde_json::Value) -> &[serde_json::Value] {
+    report["failures"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What failed in a run, for under the table.
+fn failures((run, report): (&RunSummary, &Option<serde_json::Value>)) -> Vec<String> {
+    let all = report.as_ref().map_or(&[][..], failures_of);
+    let text =
+        |failure: &serde_json::Value, key| failure[key].as_str().unwrap_or_default().to_owned();
+    let line = |failure| {
+        format!("run {}: {}: {}", run.id, text(failure, "scope"), text(failure, "reason"))
+    };
+    let mut lines: Vec<_> = all.iter().take(FAILURES_SHOWN).map(line).collect();
+    if all.len() > FAILURES_SHOWN {
+        lines.push(format!("run {}: {} more, see --json", run.id, all.len() - FAILURES_SHOWN));
+    }
+    lines
 }

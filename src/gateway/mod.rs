@@ -1,6 +1,7 @@
 //! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
 
 mod keeper;
+mod previous;
 mod recovery;
 mod start;
 
@@ -29,6 +30,7 @@ use crate::shutdown::{
 use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
+pub use previous::PreviousRun;
 pub use start::StartError;
 
 /// Why an exchange cannot be drained.
@@ -73,6 +75,7 @@ struct Inner {
     symbols: BTreeMap<ExchangeName, Arc<SymbolTable>>,
     directory: StateDirectory,
     previous_ticks: Option<SavedTicks>,
+    previous_run: Option<PreviousRun>,
     /// Closed by the shutdown, or with the gateway.
     database: Mutex<Option<Database>>,
     /// Keeps state until it is saved for good.
@@ -162,6 +165,11 @@ impl Gateway {
     /// What the last run saved, if there was one.
     pub fn previous_ticks(&self) -> Option<&SavedTicks> {
         self.inner.previous_ticks.as_ref()
+    }
+
+    /// The run before on the same state directory, and what it left; `None` if there was none.
+    pub fn previous_run(&self) -> Option<&PreviousRun> {
+        self.inner.previous_run.as_ref()
     }
 
     /// Every connection as it is now, in the order of the configuration.

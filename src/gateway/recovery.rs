@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use super::PreviousRun;
 use super::start::StartError;
 use crate::config::{Config, OnRestart};
 use crate::exchange::SymbolTable;
@@ -193,11 +194,18 @@ impl Unsettled {
 }
 
 /// Tells what was found.
-pub(super) fn tell(recovered: &Recovered, root: &Scope) {
+pub(super) fn tell(recovered: &Recovered, previous: Option<&PreviousRun>, root: &Scope) {
     for damage in &recovered.damaged {
         root.fail(format!(
             "the state database is damaged: {damage}; see `exchange-gateway state verify`"
         ));
+    }
+    for file in &recovered.emergency {
+        let (path, records, taken) = (file.file.display(), file.records, file.taken);
+        warn!(file = %path, records, taken, "records of an earlier run were taken in");
+        for problem in &file.problems {
+            root.fail(format!("the emergency file {path}: {problem}"));
+        }
     }
     let Some(run) = &recovered.previous_run else { return };
     let (number, orders) = (run.id, recovered.orders.len());
@@ -205,7 +213,11 @@ pub(super) fn tell(recovered: &Recovered, root: &Scope) {
         let problem = run.trigger.as_deref();
         info!(run = number, orders, problem, "the run before could not start");
     } else if let Some(outcome) = &run.outcome {
-        info!(run = number, outcome, orders, "the run before ended in order");
+        if previous.is_none_or(PreviousRun::is_clean) || previous.is_some_and(|p| p.run != *run) {
+            info!(run = number, outcome, orders, "the run before ended in order");
+        } else {
+            warn!(run = number, outcome, orders, "the run before did not end clean");
+        }
     } else {
         warn!(run = number, orders, "the run before was killed");
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
-use super::{Gateway, Inner, keeper};
+use super::{Gateway, Inner, PreviousRun, keeper};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
@@ -159,7 +159,8 @@ async fn start_on(
     newest: Option<ClientOrderId>,
 ) -> Result<Gateway, StartError> {
     let root = Scope::root("gateway");
-    recovery::tell(&recovered, &root);
+    let previous_run = PreviousRun::of(&recovered);
+    recovery::tell(&recovered, previous_run.as_ref(), &root);
     let mut unsettled = Unsettled::new(&mut recovered, config.orders.on_restart);
     let preparing = config.exchanges.iter().map(|exchange| {
         let more = if exchange.trading { unsettled.instruments(exchange.name) } else { Vec::new() };
@@ -248,6 +249,7 @@ async fn start_on(
         exchanges,
         symbols,
         directory,
+        previous_run,
         previous_ticks: SavedTicks::of_earlier_run(recovered.last_ticks),
         database: std::sync::Mutex::default(),
         state,
