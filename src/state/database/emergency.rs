@@ -3,24 +3,26 @@
 //! A file may be taken in twice, should the process die in between, and the orders in it may have
 //! gone on in the meantime: only what is newer than the database's own is taken.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::checksum::Cell;
 use super::directory::sync_directory;
 use super::queue::Item;
-use super::record::Record;
+use super::record::{BookedFill, Record};
 use super::recovered::{collect, last_ticks};
-use super::schema::{ORDERS, RUNS};
+use super::schema::{ORDERS, POSITIONS, RUNS};
 use super::writer::{CurrentRun, WriterThread};
 use super::{StateError, rows};
 use crate::market::LastTick;
-use crate::types::Order;
+use crate::types::{Instrument, Order, Position};
 
 const PREFIX: &str = "emergency-";
 const SUFFIX: &str = ".jsonl";
@@ -97,8 +99,12 @@ fn take_in_one(connection: Connection, file: &mut EmergencyFile) -> Result<Conne
     let failed = |error| StateError::database(&path, "cannot take its records in", error);
     let run = run_of(&connection, &file.file).map_err(failed)?;
     let mut items = Vec::new();
-    for record in records {
+    let mut positions = Continued::default();
+    for mut record in records {
         if is_news(&connection, run, &record).map_err(failed)? {
+            if let Record::Fill(booked) = &mut record {
+                positions.follow(&connection, booked).map_err(failed)?;
+            }
             items.push(Item { record: Some(Arc::new(record)), then: None });
         }
     }
@@ -110,6 +116,7 @@ fn take_in_one(connection: Connection, file: &mut EmergencyFile) -> Result<Conne
         writer.write(&items).map_err(failed)?;
     }
     let connection = writer.into_connection();
+    positions.forget_broken_off(&connection).map_err(failed)?;
     match put_away(&file.file) {
         Ok(path) => file.file = path,
         Err(error) => file.problems.push(format!("it cannot be renamed: {error}")),
@@ -160,8 +167,18 @@ fn is_news(
                 one(connection, &ORDERS, "client_id", order.client_id.as_str(), rows::order)?;
             Ok(known.is_none_or(|known| is_newer(order, &known)))
         }
-        // The writer lets the first telling of a fill stand.
-        Record::Fill(_) => Ok(true),
+        Record::Fill(booked) => {
+            let sql = "SELECT 1 FROM fills WHERE exchange = ? AND instrument = ? AND fill_id = ?";
+            let instrument = booked.instrument;
+            let (exchange, fill) = (instrument.exchange(), booked.fill.fill_id.as_str());
+            let key = params![exchange.as_str(), instrument.as_str(), fill];
+            Ok(connection.query_row(sql, key, |_| Ok(())).optional()?.is_none())
+        }
+        Record::Position(position) => {
+            let name = position.instrument.as_str();
+            let known = one(connection, &POSITIONS, "instrument", name, rows::position)?;
+            Ok(known.is_none_or(|known| turnover(position) >= turnover(&known)))
+        }
         Record::Ticks { ticks } => {
             let known = last_ticks(connection, &mut Vec::new())?;
             Ok(ticks.iter().any(|last| is_later(last, &known)))
@@ -172,6 +189,50 @@ fn is_news(
             Ok(known.is_some_and(|known| known.ended.is_none()))
         }
     }
+}
+
+/// The positions that the fills of a file make, as long as each goes on from the one before.
+#[derive(Default)]
+struct Continued {
+    /// What was bought and sold until here; none where another run has traded in the meantime.
+    turnover: BTreeMap<Instrument, Option<Decimal>>,
+}
+
+impl Continued {
+    /// Takes the position out of a fill that does not go on from what is known.
+    fn follow(&mut self, connection: &Connection, booked: &mut BookedFill) -> rusqlite::Result<()> {
+        let instrument = booked.instrument;
+        let before = if let Some(before) = self.turnover.get(&instrument) {
+            *before
+        } else {
+            let name = instrument.as_str();
+            let known = one(connection, &POSITIONS, "instrument", name, rows::position)?;
+            Some(known.as_ref().map_or(Decimal::ZERO, turnover))
+        };
+        let after = booked.position.as_ref().map(turnover);
+        let goes_on = before
+            .and_then(|before| before.checked_add(booked.fill.quantity.0))
+            .is_some_and(|sum| after == Some(sum));
+        if !goes_on {
+            booked.position = None;
+        }
+        self.turnover.insert(instrument, after.filter(|_| goes_on));
+        Ok(())
+    }
+
+    /// Removes the positions that lack a fill: the start sums them up anew.
+    fn forget_broken_off(self, connection: &Connection) -> rusqlite::Result<()> {
+        for (instrument, _) in self.turnover.iter().filter(|(_, turnover)| turnover.is_none()) {
+            let sql = "DELETE FROM positions WHERE instrument = ?";
+            connection.execute(sql, params![instrument.as_str()])?;
+        }
+        Ok(())
+    }
+}
+
+/// Only grows.
+fn turnover(position: &Position) -> Decimal {
+    position.bought.saturating_add(position.sold)
 }
 
 /// A later run may have settled the order; its own file tells its changes one after the other, some
@@ -225,7 +286,7 @@ fn put_away(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BookedFill, Database, Durability, Recovered, RunEnd, StateDirectory};
+    use super::super::{Database, Durability, Recovered, RunEnd, StateDirectory};
     use super::*;
     use crate::types::{Fill, NewOrder, OrderStatus, Quantity, Side, Timestamp};
 
@@ -255,7 +316,7 @@ mod tests {
             time: None,
         };
         let (client_id, instrument) = ("gw1".parse().unwrap(), "kraken:BTC-USD".parse().unwrap());
-        Record::Fill(Box::new(BookedFill { client_id, instrument, fill }))
+        Record::fill(client_id, instrument, fill)
     }
 
     fn ended() -> Record {
@@ -313,6 +374,42 @@ mod tests {
         assert_eq!((again.records, again.taken, again.problems.len()), (4, 1, 0), "{again:?}");
         database.close().unwrap();
         assert!(super::super::verify(path).unwrap().is_sound());
+    }
+
+    /// A fill with the position that the gateway had after it.
+    fn booked(id: &str, quantity: i64, bought_after: i64) -> Record {
+        let Record::Fill(mut booked) = fill() else { unreachable!("it is a fill") };
+        booked.fill.fill_id = id.into();
+        booked.fill.quantity = Quantity(quantity.into());
+        let mut position = Position::empty(booked.instrument, "USD");
+        position.bought = bought_after.into();
+        position.quantity = position.bought;
+        booked.position = Some(position);
+        Record::Fill(booked)
+    }
+
+    #[test]
+    fn a_position_goes_on_from_the_stored_one_or_is_summed_up_anew() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (database, _) = open(temporary.path());
+        let file = temporary.path().join(name(database.run(), std::process::id(), 1));
+        let writer = database.writer();
+        writer.record(Record::order(order(OrderStatus::PartiallyFilled, 1, "2")));
+        writer.record(booked("T1", 2, 2));
+        database.close().unwrap();
+
+        write(&file, &[booked("T2", 3, 5), booked("T3", 1, 6)]);
+        let (database, recovered) = open(temporary.path());
+        assert_eq!(recovered.positions[0].bought, Decimal::from(6));
+        assert_eq!(recovered.unsummed, Vec::new());
+        database.close().unwrap();
+
+        // It was written by a run that knew nothing of T2 and T3.
+        write(&file, &[booked("T4", 4, 6), booked("T1", 2, 2)]);
+        let (database, recovered) = open(temporary.path());
+        assert_eq!(recovered.positions, Vec::new());
+        assert_eq!(recovered.unsummed, ["kraken:BTC-USD".parse().unwrap()]);
+        database.close().unwrap();
     }
 
     #[test]
