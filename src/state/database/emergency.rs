@@ -370,7 +370,7 @@ mod tests {
         std::fs::write(path.join(&name), copy).unwrap();
         let (database, recovered) = open(path);
         let again = &recovered.emergency[0];
-        // A fill is offered again, and the first telling stands.
+        // The fill is there already.
         assert_eq!((again.records, again.taken, again.problems.len()), (4, 0, 0), "{again:?}");
         database.close().unwrap();
         assert!(super::super::verify(path).unwrap().is_sound());
