@@ -77,6 +77,7 @@ impl Config {
                 warnings.push(Fault::new(key, problem).help("allow it for a test exchange only"));
             }
         }
+        super::alerts::warnings(&self.alerts, &mut warnings);
         warnings
     }
 
@@ -87,6 +88,7 @@ impl Config {
         hooks::check(&mut check, self);
         check.connection("connection", &self.connection);
         check.orders(self);
+        check.alerts(self);
         if self.exchanges.is_empty() {
             let fault = Fault::new("exchanges", "no exchange is configured");
             check.faults.push(fault.help("add a section like [exchanges.kraken]"));
@@ -124,7 +126,7 @@ impl Check {
         }
     }
 
-    fn count(&mut self, key: &str, value: usize, range: RangeInclusive<usize>) {
+    pub(super) fn count(&mut self, key: &str, value: usize, range: RangeInclusive<usize>) {
         if !range.contains(&value) {
             let help = format!("use {} to {}", range.start(), range.end());
             self.fault(key, format!("{value} is out of range"), &help);
@@ -306,7 +308,13 @@ impl Check {
         }
     }
 
-    fn url(&mut self, key: &str, url: &Url, [secure, plain]: [&str; 2], allow_insecure: bool) {
+    pub(super) fn url(
+        &mut self,
+        key: &str,
+        url: &Url,
+        [secure, plain]: [&str; 2],
+        allow_insecure: bool,
+    ) {
         if url.scheme() == plain {
             if !allow_insecure && !is_loopback(url) {
                 let help = format!("use {secure}://, or set allow_insecure = true");

@@ -37,6 +37,7 @@ impl Config {
         plain(&mut text, "updates_backlog", orders.updates_backlog);
         plain(&mut text, "closed_kept", orders.closed_kept);
         string(&mut text, "on_restart", orders.on_restart.as_str());
+        super::alerts::effective(&mut text, &self.alerts);
         for exchange in &self.exchanges {
             self.exchange(&mut text, exchange);
         }
@@ -102,7 +103,7 @@ fn connection(text: &mut String, connection: &ConnectionConfig) {
     }
 }
 
-fn section(text: &mut String, name: &str) {
+pub(super) fn section(text: &mut String, name: &str) {
     let gap = if text.is_empty() { "" } else { "\n" };
     _ = writeln!(text, "{gap}[{name}]");
 }

@@ -1,6 +1,6 @@
 //! A TOML file as a configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -116,6 +116,8 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     set(&mut orders.on_restart, reader.choice(&mut s, "on_restart", &on_restart));
     reader.close(&s);
 
+    super::alerts::read(reader, &mut root, &mut config.alerts);
+
     let exchanges = reader.section(&mut root, "exchanges");
     for (name, offset, mut section) in reader.tables(&exchanges) {
         let base = config.connection.clone();
@@ -179,14 +181,7 @@ fn exchange<'t>(
         }
         Keys::Absent | Keys::Faulty => None,
     };
-    exchange.ca_file = reader.path(s, "ca_file");
-    if let Some(file) = &exchange.ca_file
-        && let Err(error) = std::fs::File::open(file)
-    {
-        let fault =
-            Fault::new(s.key("ca_file"), format!("{} cannot be read: {error}", file.display()));
-        reader.fault_of_key(fault);
-    }
+    exchange.ca_file = readable(reader, s, "ca_file");
     let listed = instruments(reader, s, exchange.name);
     let mut section = reader.section(s, "connection");
     exchange.connection = base;
@@ -195,6 +190,20 @@ fn exchange<'t>(
     reader.close(s);
     exchange.instruments = listed.unwrap_or_default();
     valid_name.is_some().then_some(exchange)
+}
+
+/// A file that must be there.
+pub(super) fn readable<'t>(
+    reader: &mut Reader<'t>,
+    s: &mut Section<'t>,
+    name: &'static str,
+) -> Option<PathBuf> {
+    let file = reader.path(s, name)?;
+    if let Err(error) = std::fs::File::open(&file) {
+        let problem = format!("{} cannot be read: {error}", file.display());
+        reader.fault_of_key(Fault::new(s.key(name), problem));
+    }
+    Some(file)
 }
 
 /// The dead-man's switch: a key that the exchange has no use for is a fault, not a silence.
@@ -310,7 +319,7 @@ fn credentials<'t>(reader: &mut Reader<'t>, s: &mut Section<'t>) -> Keys {
     Keys::Faulty
 }
 
-enum Given {
+pub(super) enum Given {
     Nothing,
     Faulty,
     Value(Secret),
@@ -318,7 +327,7 @@ enum Given {
 
 /// Reads one secret from the environment variable or the file that is named, and refuses one that
 /// stands in the file itself.
-fn secret<'t>(
+pub(super) fn secret<'t>(
     reader: &mut Reader<'t>,
     s: &mut Section<'t>,
     [inline, by_env, by_file]: [&'static str; 3],
@@ -333,11 +342,19 @@ fn secret<'t>(
         let problem = "a secret must not stand in the configuration";
         reader.fault_of_key(Fault::new(s.key(inline), problem).help(help));
     }
+    let named = named_secret(reader, s, by_env, by_file);
+    if inline_given { Given::Faulty } else { named }
+}
+
+/// Reads one secret from the environment variable or the file that is named.
+pub(super) fn named_secret<'t>(
+    reader: &mut Reader<'t>,
+    s: &mut Section<'t>,
+    by_env: &'static str,
+    by_file: &'static str,
+) -> Given {
     let variable = reader.text(s, by_env, "name an environment variable in quotes");
     let file = reader.path(s, by_file);
-    if inline_given {
-        return Given::Faulty;
-    }
     let (key, found) = match (variable, file) {
         (None, None) => return Given::Nothing,
         (Some(_), Some(_)) => {

@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alerts;
 mod checks;
 mod duration;
 mod effective;
@@ -23,6 +24,7 @@ mod reader;
 mod sections;
 mod supervisors;
 
+pub use alerts::{AlertsConfig, WebhookUrl};
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
 pub use hooks::HookConfig;

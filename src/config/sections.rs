@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::HookConfig;
+use super::{AlertsConfig, HookConfig};
 use crate::exchange::{AdapterKind, AdapterSetup, Credentials, DeadMansSwitch, Endpoints};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
@@ -22,6 +22,8 @@ pub struct Config {
     pub connection: ConnectionConfig,
     /// Order handling, `[orders]`.
     pub orders: OrdersConfig,
+    /// Who is told what cannot wait, `[alerts]`.
+    pub alerts: AlertsConfig,
     /// The exchanges, `[exchanges.NAME]`, in the order of the file. At least one.
     pub exchanges: Vec<ExchangeConfig>,
 }
