@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use futures::FutureExt as _;
 use tokio::task::JoinHandle;
@@ -17,10 +17,13 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
-use crate::report::{Failure, Phase};
+use crate::report::{AlertKind, Failure, Phase};
 
 /// More failures than this are only counted: a report must stay readable.
 const MAX_FAILURES: usize = 256;
+
+/// Is told of each failure as it happens, with what alert it is worth.
+type Listener = Box<dyn Fn(AlertKind, &Failure) + Send + Sync>;
 
 /// A named part of the gateway. Cheap to clone; clones are the same scope.
 #[derive(Clone)]
@@ -151,9 +154,23 @@ impl Scope {
 
     /// Keeps a failure under this scope's name, and logs it.
     pub(crate) fn fail(&self, reason: impl Into<String>) {
+        self.fail_as(AlertKind::PartFailed, reason);
+    }
+
+    /// The same for a failure that is worth an alert of another kind than that a part failed.
+    pub(crate) fn fail_as(&self, kind: AlertKind, reason: impl Into<String>) {
         let reason = reason.into();
         error!(scope = self.name(), reason, "a part of the gateway failed");
-        self.inner.failures.add(Failure { scope: self.inner.name.clone(), reason });
+        self.inner.failures.add(kind, Failure { scope: self.inner.name.clone(), reason });
+    }
+
+    /// Has somebody told of every failure in the whole tree: of those so far at once, of others as
+    /// they happen. It must not block. Only the first listener is kept.
+    pub(crate) fn on_failure(
+        &self,
+        listener: impl Fn(AlertKind, &Failure) + Send + Sync + 'static,
+    ) {
+        self.inner.failures.follow(Box::new(listener));
     }
 
     /// Every failure in the whole tree so far.
@@ -170,22 +187,44 @@ impl std::fmt::Debug for Scope {
 
 #[derive(Default)]
 struct Failures {
-    kept: Mutex<(Vec<Failure>, usize)>,
+    kept: Mutex<(Vec<(AlertKind, Failure)>, usize)>,
+    listener: OnceLock<Listener>,
 }
 
 impl Failures {
-    fn add(&self, failure: Failure) {
+    fn add(&self, kind: AlertKind, failure: Failure) {
+        let told = failure.clone();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0.len() < MAX_FAILURES {
-            kept.0.push(failure);
+            kept.0.push((kind, failure));
         } else {
             kept.1 += 1;
+        }
+        // Looked at under the lock, so that a failure is told either here or by `follow`.
+        let listener = self.listener.get();
+        drop(kept);
+        if let Some(listener) = listener {
+            listener(kind, &told);
+        }
+    }
+
+    fn follow(&self, listener: Listener) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let so_far = kept.0.clone();
+        if self.listener.set(listener).is_err() {
+            return;
+        }
+        drop(kept);
+        if let Some(listener) = self.listener.get() {
+            for (kind, failure) in &so_far {
+                listener(*kind, failure);
+            }
         }
     }
 
     fn list(&self) -> Vec<Failure> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list = kept.0.clone();
+        let mut list: Vec<_> = kept.0.iter().map(|(_, failure)| failure.clone()).collect();
         if kept.1 > 0 {
             let reason = format!("{} more failures, see the log", kept.1);
             list.push(Failure { scope: "gateway".into(), reason });
@@ -229,6 +268,24 @@ mod tests {
         root.cancel();
         root.join().await;
         assert_eq!(root.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn every_failure_is_told_once_whether_before_or_after_somebody_listens() {
+        let root = Scope::root("gateway");
+        root.fail("early");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        root.on_failure(move |kind, failure| {
+            heard.lock().unwrap().push((kind, format!("{}: {}", failure.scope, failure.reason)));
+        });
+        root.child("state", Phase::SaveState).fail_as(AlertKind::StateNotSaved, "full");
+        let expected = [
+            (AlertKind::PartFailed, "gateway: early".to_owned()),
+            (AlertKind::StateNotSaved, "gateway/state: full".to_owned()),
+        ];
+        assert_eq!(*told.lock().unwrap(), expected);
+        assert_eq!(root.failures().len(), 2);
     }
 
     #[tokio::test]

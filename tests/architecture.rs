@@ -21,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Profit is counted at the last tick.
     ("positions", &["types", "market"]),
     ("risk", &["types", "config", "positions"]),
-    ("alerts", &["types", "clock", "config", "net", "report", "scope"]),
+    ("alerts", &["types", "clock", "config", "exchange", "net", "report", "scope"]),
     ("orders", &["types", "clock", "exchange", "positions", "rate", "report", "risk", "state"]),
     (
         "connection",

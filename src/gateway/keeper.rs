@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock::Clock;
 use crate::market::Router;
 use crate::positions::Positions;
+use crate::report::AlertKind;
 use crate::scope::Scope;
 use crate::state::{Record, Writer};
 
@@ -25,7 +26,10 @@ pub(super) async fn keep(scope: Scope, kept: Kept, save_every: Duration) {
     tokio::select! {
         biased;
         () = scope.cancelled() => {}
-        failure = kept.writer.failed() => scope.fail(format!("no new orders are taken: {failure}")),
+        failure = kept.writer.failed() => {
+            let reason = format!("no new orders are taken: {failure}");
+            scope.fail_as(AlertKind::StateNotSaved, reason);
+        }
         () = save(&kept, save_every) => {}
     }
 }

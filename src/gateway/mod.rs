@@ -1,6 +1,7 @@
 //! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
 
 mod keeper;
+mod lost;
 mod previous;
 mod recovery;
 mod start;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::ConnectionSnapshot;
@@ -66,6 +68,7 @@ pub struct Gateway {
 struct Inner {
     config: Config,
     clock: Arc<dyn Clock>,
+    alerts: Alerts,
     root: Scope,
     router: Arc<Router>,
     positions: Arc<Positions>,
@@ -297,6 +300,7 @@ impl Inner {
             phase,
             config: self.config.shutdown.clone(),
             clock: Arc::clone(&self.clock),
+            alerts: self.alerts.clone(),
             scope,
             force: self.force.clone(),
             trigger,

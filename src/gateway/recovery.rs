@@ -8,11 +8,12 @@ use tracing::{error, info, warn};
 
 use super::PreviousRun;
 use super::start::StartError;
+use crate::alerts::{Alerts, named};
 use crate::config::{Config, OnRestart};
 use crate::exchange::SymbolTable;
 use crate::orders::Desk;
 use crate::positions::Positions;
-use crate::report::LeftoverOrder;
+use crate::report::{AlertKind, LeftoverOrder};
 use crate::scope::Scope;
 use crate::state::{
     Damage, Database, Record, Recovered, RecoveredOrder, StateDirectory, StateError, StateView,
@@ -221,6 +222,28 @@ pub(super) fn tell(recovered: &Recovered, previous: Option<&PreviousRun>, root: 
     } else {
         warn!(run = number, orders, "the run before was killed");
     }
+}
+
+/// Raises an alert if the run before ended without a shutdown: a process that is killed, or ended
+/// because its shutdown hung, cannot tell of it itself.
+pub(super) fn alert_killed(recovered: &Recovered, alerts: &Alerts) {
+    let Some(run) = &recovered.previous_run else { return };
+    if run.outcome.is_some() {
+        return;
+    }
+    let (number, pid, started) = (run.id, run.pid, run.started);
+    let orders = recovered.orders.iter().map(|recovered| &recovered.order);
+    let open: Vec<_> =
+        orders.filter(|order| !order.status.is_terminal()).map(|order| order.client_id).collect();
+    let left = if open.is_empty() {
+        "no order of it may be open".to_owned()
+    } else {
+        named("order", "that may be open, settled now", open.into_iter())
+    };
+    let message = format!(
+        "the run before ({number}, process {pid}, started {started:.0}) ended without a shutdown; {left}"
+    );
+    alerts.raise(AlertKind::ForcedExit, None, message);
 }
 
 /// The symbols of the orders to settle, and of the configured instruments.

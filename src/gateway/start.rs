@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
-use super::{Gateway, Inner, PreviousRun, keeper};
+use super::{Gateway, Inner, PreviousRun, keeper, lost};
+use crate::alerts::{Alerts, Origin};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
@@ -23,7 +24,7 @@ use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
 use crate::positions::Positions;
 use crate::scope::Scope;
-use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase};
+use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase, alert_stranded};
 use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
 use crate::types::{ClientOrderId, ExchangeName, Instrument};
 
@@ -53,6 +54,12 @@ pub enum StartError {
     Tls {
         /// Which exchange.
         exchange: ExchangeName,
+        /// Why not.
+        source: TlsError,
+    },
+    /// TLS cannot be set up for the webhook of alerts.
+    #[error("alerts: {source}")]
+    Alerts {
         /// Why not.
         source: TlsError,
     },
@@ -133,9 +140,26 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
     let Opened { database, recovered, newest } = recovery::open(&config, &directory).await?;
     let writer = database.writer();
     let clock = Arc::clone(&environment.clock);
-    let started = start_on(config, environment, directory, writer.clone(), recovered, newest).await;
+    let root = Scope::root("gateway");
+    let abandoned = root.cancel_on_drop();
+    let alerts = start_alerts(&config, &environment, &directory, database.run(), &root);
+    let started = match alerts {
+        Ok(alerts) => {
+            let (root, told) = (root.clone(), alerts.clone());
+            let (writer, directory) = (writer.clone(), directory);
+            let started =
+                start_on(config, environment, directory, writer, recovered, newest, root, told);
+            let started = started.await;
+            if started.is_err() {
+                alerts.give_up().await;
+            }
+            started
+        }
+        Err(problem) => Err(problem),
+    };
     match &started {
         Ok(gateway) => {
+            abandoned.disarm();
             let mut kept = gateway.inner.database.lock().unwrap_or_else(PoisonError::into_inner);
             *kept = Some(database);
         }
@@ -150,6 +174,24 @@ pub(super) async fn start(config: Config, environment: Environment) -> Result<Ga
     started
 }
 
+/// Alerts can be raised and delivered from here on.
+fn start_alerts(
+    config: &Config,
+    environment: &Environment,
+    directory: &StateDirectory,
+    run: i64,
+    root: &Scope,
+) -> Result<Alerts, StartError> {
+    let wanted = config.alerts.webhook.as_ref();
+    let connector = wanted.map(|_| (environment.connector)(config.alerts.ca_file.as_deref()));
+    let connector = connector.transpose().map_err(|source| StartError::Alerts { source })?;
+    let clock = Arc::clone(&environment.clock);
+    let origin = Origin::here(&config.gateway.order_tag, directory.path(), run, clock.now());
+    let scope = root.child("alerts", Phase::Complete);
+    Ok(Alerts::start(&config.alerts, connector, origin, clock, scope))
+}
+
+#[expect(clippy::too_many_arguments, reason = "what start has made, in one call")]
 async fn start_on(
     config: Config,
     environment: Environment,
@@ -157,10 +199,12 @@ async fn start_on(
     writer: Writer,
     mut recovered: Recovered,
     newest: Option<ClientOrderId>,
+    root: Scope,
+    alerts: Alerts,
 ) -> Result<Gateway, StartError> {
-    let root = Scope::root("gateway");
     let previous_run = PreviousRun::of(&recovered);
     recovery::tell(&recovered, previous_run.as_ref(), &root);
+    recovery::alert_killed(&recovered, &alerts);
     let mut unsettled = Unsettled::new(&mut recovered, config.orders.on_restart);
     let preparing = config.exchanges.iter().map(|exchange| {
         let more = if exchange.trading { unsettled.instruments(exchange.name) } else { Vec::new() };
@@ -208,6 +252,7 @@ async fn start_on(
         let parts =
             launch(&exchange, Arc::clone(&desk), &root, &router, &environment, limit, &mut random);
         fall_back_on_http(&exchange, desk, &parts.scope, &environment, &config.shutdown);
+        lost::watch(&parts, &alerts, config.alerts.exchange_lost_after);
         exchanges.push(Arc::new(parts));
     }
     let stranded = unsettled.stranded();
@@ -222,10 +267,13 @@ async fn start_on(
     state.spawn(keeper::keep(state.clone(), kept, save_every));
     let started = all_live(&exchanges, &config).await;
     if let Err(problem) = started {
-        undo(&root, &exchanges).await;
+        undo(&root, &exchanges, &alerts).await;
         return Err(problem);
     }
     abandoned.disarm();
+    // Not before: a start that fails and is tried for ever would be told for ever.
+    alert_stranded(&alerts, &stranded);
+    alerts.follow(&root, config.exchanges.iter().map(|exchange| exchange.name).collect());
     for exchange in &config.exchanges {
         say_switch(exchange);
     }
@@ -242,6 +290,7 @@ async fn start_on(
         orders: Orders::new(desks, Arc::clone(&journal)),
         config,
         clock,
+        alerts,
         root,
         router,
         positions,
@@ -502,7 +551,8 @@ async fn becomes_live(
 }
 
 /// Closes what was started. No order was placed, so that a timer must not stay behind.
-async fn undo(root: &Scope, exchanges: &[Arc<ExchangeParts>]) {
+async fn undo(root: &Scope, exchanges: &[Arc<ExchangeParts>], alerts: &Alerts) {
+    alerts.give_up().await;
     let connected = exchanges.iter().filter(|exchange| !exchange.desk.is_down());
     let disarmed = futures::future::join_all(connected.map(|e| e.desk.disarm_switch()));
     if timeout(UNDO_DISARM_LIMIT, disarmed).await.is_err() {

@@ -1,11 +1,13 @@
 //! One HTTP/1.1 request over a fresh stream.
 
 use std::error::Error;
+use std::future::Future;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use http::Response;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 
 use super::Connector;
@@ -22,10 +24,45 @@ pub(crate) async fn request(
     limit: Duration,
 ) -> Result<HttpResponse, HttpFailure> {
     let host = authority(&request);
-    let answer = tokio::time::timeout(limit, exchange(connector, request, &host)).await;
-    answer.unwrap_or_else(|_| {
+    let answer = exchange(connector, request, &host, |response| read(response, &host));
+    within(limit, &host, answer).await
+}
+
+/// How somebody took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// The status code, for example 204.
+    pub(crate) status: u16,
+    /// When to ask again, in whole seconds from now, where the receiver says so.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Makes a request whose answer is of no interest beyond its status, within `limit`: the body is
+/// not read, redirects are not followed. Dropping the future abandons the request.
+pub(crate) async fn deliver(
+    connector: &dyn Connector,
+    request: HttpRequest,
+    limit: Duration,
+) -> Result<Receipt, HttpFailure> {
+    let host = authority(&request);
+    let answer = exchange(connector, request, &host, |response: Response<Incoming>| {
+        let wanted = response.headers().get(http::header::RETRY_AFTER);
+        let seconds = wanted.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
+        let receipt = Receipt { status: response.status().as_u16(), retry_after };
+        std::future::ready(Ok(receipt))
+    });
+    within(limit, &host, answer).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    host: &str,
+    answer: impl Future<Output = Result<T, HttpFailure>>,
+) -> Result<T, HttpFailure> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        Err(HttpFailure::Timeout { host, limit_ms })
+        Err(HttpFailure::Timeout { host: host.to_owned(), limit_ms })
     })
 }
 
@@ -49,15 +86,31 @@ fn with_causes(error: &dyn Error) -> String {
     words
 }
 
-async fn exchange(
+async fn read(response: Response<Incoming>, host: &str) -> Result<HttpResponse, HttpFailure> {
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| broken(host, error.as_ref()))?
+        .to_bytes();
+    let body = String::from_utf8(body.into()).map_err(|error| broken(host, &error.utf8_error()))?;
+    Ok(HttpResponse { status, body })
+}
+
+fn broken(host: &str, error: &dyn Error) -> HttpFailure {
+    HttpFailure::Broken { host: host.to_owned(), reason: with_causes(error) }
+}
+
+async fn exchange<T, R>(
     connector: &dyn Connector,
     request: HttpRequest,
     host: &str,
-) -> Result<HttpResponse, HttpFailure> {
-    let broken = |error: &dyn Error| HttpFailure::Broken {
-        host: host.to_owned(),
-        reason: with_causes(error),
-    };
+    read: impl FnOnce(Response<Incoming>) -> R,
+) -> Result<T, HttpFailure>
+where
+    R: Future<Output = Result<T, HttpFailure>>,
+{
+    let broken = |error: &dyn Error| broken(host, error);
     let stream = connector.connect(&request.url).await.map_err(|error| HttpFailure::Connect {
         host: host.to_owned(),
         reason: error.to_string(),
@@ -79,15 +132,7 @@ async fn exchange(
         wanted.body(Full::new(Bytes::from(request.body))).map_err(|error| broken(&error))?;
 
     let answer = Box::pin(async {
-        let response = sender.send_request(wanted).await.map_err(|error| broken(&error))?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
-            .collect()
-            .await
-            .map_err(|error| broken(error.as_ref()))?
-            .to_bytes();
-        let body = String::from_utf8(body.into()).map_err(|error| broken(&error.utf8_error()))?;
-        Ok(HttpResponse { status, body })
+        read(sender.send_request(wanted).await.map_err(|error| broken(&error))?).await
     });
     // The connection is driven here beside the request, so that no task outlives the call.
     match select(answer, Box::pin(connection)).await {

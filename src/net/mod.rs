@@ -5,4 +5,4 @@ mod connector;
 mod http;
 
 pub use connector::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
-pub(crate) use http::request;
+pub(crate) use http::{Receipt, deliver, request};

@@ -17,7 +17,7 @@ pub enum AlertKind {
     PositionsLeft,
     /// The daily loss limit stopped trading.
     KillSwitch,
-    /// The operator or the deadline ended the shutdown.
+    /// The operator or the deadline ended the shutdown, or the run before ended without one.
     ForcedExit,
     /// State could not be saved.
     StateNotSaved,

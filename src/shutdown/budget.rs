@@ -31,7 +31,8 @@ impl Budget {
         self.limit(phase).min(remaining.saturating_sub(reserved))
     }
 
-    fn limit(&self, phase: Phase) -> Duration {
+    /// What a phase may take if there is time enough.
+    pub(super) fn limit(&self, phase: Phase) -> Duration {
         match phase {
             Phase::StopNewOrders => self.config.stop_new_orders,
             Phase::CancelPending => self.config.cancel_pending,

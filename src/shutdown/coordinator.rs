@@ -3,10 +3,13 @@
 //! Nothing here sleeps: a phase ends when its work is done, or at its limit. What fails is kept for
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
+mod alerting;
 mod hooking;
 mod phases;
 mod saving;
 mod verdict;
+
+pub(crate) use alerting::alert_stranded;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::budget::Budget;
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::ShutdownConfig;
 use crate::connection::ConnectionRecord;
@@ -77,6 +81,7 @@ pub(crate) struct Coordinator {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) config: ShutdownConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) alerts: Alerts,
     /// The scope whose failures the report lists.
     pub(crate) scope: Scope,
     /// Cancelled when the operator forces the exit.
@@ -126,7 +131,9 @@ impl Coordinator {
             report.failures = self.failures();
             report
         });
+        self.alert_end(&mut report, began).await;
         self.seal(&mut report, began).await;
+        self.alert_sealed(&mut report, began).await;
         self.phase.send_replace(Phase::Complete);
         let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
         info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");
@@ -165,6 +172,7 @@ impl Coordinator {
                 Phase::Disconnect => self.cut_the_rest().await,
                 _ => {}
             }
+            self.alert_phase(&report, budget.limit(phase), began);
             course.phases.push(report);
         }
     }
@@ -221,6 +229,7 @@ impl Coordinator {
             tokio::select! {
                 () = sleep_until(began + limit) => PhaseEnd::TimedOut,
                 () = self.force.cancelled() => {
+                    self.alert_forced(phase);
                     sleep_until((Instant::now() + FORCED_LIMIT).min(began + limit)).await;
                     PhaseEnd::Forced
                 }

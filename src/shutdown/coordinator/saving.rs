@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, FORCED_LIMIT, Saving, millis};
 use crate::market::LastTick;
-use crate::report::{Outcome, ShutdownReport, StateReport};
+use crate::report::{AlertKind, Outcome, ShutdownReport, StateReport};
 use crate::state::{Record, RunEnd, SavedTicks, StateDirectory, WriteFailed, Writer};
 
 /// Emergency files of one process id that may lie in a directory.
@@ -32,7 +32,10 @@ impl Coordinator {
             Err(problem) => state.error = Some(format!("saving failed: {problem}")),
         }
         match &state.error {
-            Some(problem) => self.scope.fail(format!("state not saved: {problem}")),
+            Some(problem) => {
+                let reason = format!("state not saved: {problem}");
+                self.scope.fail_as(AlertKind::StateNotSaved, reason);
+            }
             None => state.saved = true,
         }
     }
@@ -76,11 +79,13 @@ impl Coordinator {
             Err(_) => format!("closing the state database took over {} ms", limit.as_millis()),
         };
         if report.state.error.is_none() {
-            self.scope.fail(format!("state not saved: {problem}"));
+            let reason = format!("state not saved: {problem}");
+            self.scope.fail_as(AlertKind::StateNotSaved, reason);
         }
         let lost = writer.lost();
         if lost > 0 {
-            self.scope.fail(format!("{lost} records are lost: no memory was left for them"));
+            let reason = format!("{lost} records are lost: no memory was left for them");
+            self.scope.fail_as(AlertKind::StateNotSaved, reason);
         }
         let limit = self.seal_limit(began);
         let dumping = tokio::task::spawn_blocking(move || dump(&writer, &directory, hangs));

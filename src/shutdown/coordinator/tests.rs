@@ -82,6 +82,7 @@ pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> C
         phase: watch::channel(Phase::Running).0,
         config: ShutdownConfig::default(),
         clock: Arc::new(SystemClock),
+        alerts: Alerts::silent(),
         scope: root.clone(),
         force: CancellationToken::new(),
         trigger: "test".into(),
