@@ -131,9 +131,9 @@ impl Coordinator {
             report.failures = self.failures();
             report
         });
-        self.alert_end(&mut report, began).await;
+        let sealing = self.alert_end(&mut report, began).await;
         self.seal(&mut report, began).await;
-        self.alert_sealed(&mut report, began).await;
+        self.alert_sealed(&mut report, began, sealing).await;
         self.phase.send_replace(Phase::Complete);
         let (outcome, exit_code) = (report.outcome, report.outcome.exit_code());
         info!(?outcome, exit_code, elapsed_ms = report.elapsed_ms, "shutdown complete");

@@ -38,8 +38,8 @@ impl Coordinator {
         }
     }
 
-    /// Raises what only the whole shows, and waits for what is on its way.
-    pub(super) async fn alert_end(&self, report: &mut ShutdownReport, began: Instant) {
+    /// Raises what only the whole shows, and waits for what is on its way. Tells when it was done.
+    pub(super) async fn alert_end(&self, report: &mut ShutdownReport, began: Instant) -> Instant {
         let raising = || {
             self.alert_orders();
             self.alert_positions(&report.positions);
@@ -51,10 +51,16 @@ impl Coordinator {
         self.await_deliveries(began).await;
         report.elapsed_ms = report.elapsed_ms.max(millis(began.elapsed()));
         self.report_alerts(report);
+        Instant::now()
     }
 
     /// The same for what showed only when the database was closed; then deliveries end.
-    pub(super) async fn alert_sealed(&self, report: &mut ShutdownReport, began: Instant) {
+    pub(super) async fn alert_sealed(
+        &self,
+        report: &mut ShutdownReport,
+        began: Instant,
+        sealing: Instant,
+    ) {
         if self.saving.is_none() {
             return;
         }
@@ -62,7 +68,11 @@ impl Coordinator {
             let problem = report.state.error.as_deref().unwrap_or("the reason is not known");
             self.alert_unsaved(problem, began);
         }
-        self.await_deliveries(began).await;
+        // The others have had their time.
+        if self.alerts.raised_since(sealing, &[AlertKind::StateNotSaved]) {
+            self.await_deliveries(began).await;
+            report.elapsed_ms = report.elapsed_ms.max(millis(began.elapsed()));
+        }
         // In this order: what was cut off is known only then.
         let stopping = AssertUnwindSafe(self.alerts.stop()).catch_unwind();
         if stopping.await.is_err() {
@@ -212,3 +222,6 @@ pub(crate) fn alert_stranded(alerts: &Alerts, stranded: &[LeftoverOrder]) {
     let message = format!("{}; look them up at the exchange", named("order", what, orders));
     alerts.raise(AlertKind::OrdersUnknown, None, message);
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,11 +93,13 @@ impl Coordinator {
         report.state.emergency_file = match dumped.await {
             Ok(Ok(Ok(path))) => path.map(|path| path.display().to_string()),
             Ok(Ok(Err(error))) => {
-                self.scope.fail(format!("no emergency file could be written either: {error}"));
+                let reason = format!("no emergency file could be written either: {error}");
+                self.scope.fail_as(AlertKind::StateNotSaved, reason);
                 None
             }
             _ => {
-                self.scope.fail("no emergency file could be written in time either");
+                let reason = "no emergency file could be written in time either";
+                self.scope.fail_as(AlertKind::StateNotSaved, reason);
                 None
             }
         };
