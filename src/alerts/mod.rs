@@ -118,6 +118,22 @@ impl Alerts {
         self.raise_about(kind, exchange, &message.clone(), message);
     }
 
+    /// The same where the matter is looked at again and again: a repetition is not even logged.
+    /// Without `about` the words tell what is the same.
+    pub(crate) fn raise_if_new(
+        &self,
+        kind: AlertKind,
+        exchange: Option<ExchangeName>,
+        about: Option<&str>,
+        message: String,
+    ) {
+        let words = message.clone();
+        let (alert, raised) = self.post(kind, exchange, about.unwrap_or(&words), message);
+        if matches!(raised, Raised::New { .. }) {
+            log(&alert, raised);
+        }
+    }
+
     /// The same, where the words change though the matter does not: alerts of one kind and exchange
     /// `about` the same are the same.
     pub(crate) fn raise_about(
@@ -127,16 +143,27 @@ impl Alerts {
         about: &str,
         message: impl Into<String>,
     ) {
-        let alert =
-            Alert { kind, at: self.shared.clock.now(), exchange, message: bounded(message.into()) };
+        let (alert, raised) = self.post(kind, exchange, about, message.into());
+        log(&alert, raised);
+    }
+
+    fn post(
+        &self,
+        kind: AlertKind,
+        exchange: Option<ExchangeName>,
+        about: &str,
+        message: String,
+    ) -> (Alert, Raised) {
+        let at = self.shared.clock.now();
+        let alert = Alert { kind, at, exchange, message: bounded(message) };
         let mut board = self.shared.board();
         let raised = board.raise(alert.clone(), about, Instant::now());
         self.shared.count(&board);
         drop(board);
-        log(&alert, raised);
         if matches!(raised, Raised::New { .. }) {
             self.shared.raised.notify_one();
         }
+        (alert, raised)
     }
 
     /// Raises an alert for every failure in the tree of a scope.

@@ -6,6 +6,7 @@
 pub mod judge;
 pub mod logs;
 pub mod network;
+pub mod receiver;
 
 use std::future::Future;
 use std::sync::Arc;

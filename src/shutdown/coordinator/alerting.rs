@@ -21,13 +21,8 @@ impl Coordinator {
     /// Raises what is known when a phase has ended, so that its delivery runs beside the phases
     /// that follow. `limit` is what the phase would have got with time enough.
     pub(super) fn alert_phase(&self, phase: &PhaseReport, limit: Duration, began: Instant) {
-        match phase.ended {
-            PhaseEnd::Done => {}
-            PhaseEnd::Forced => self.alert_forced(phase.phase),
-            PhaseEnd::TimedOut if phase.budget_ms < millis(limit) => {
-                self.alert_deadline(Some(phase.phase));
-            }
-            PhaseEnd::TimedOut => {}
+        if phase.ended == PhaseEnd::TimedOut && phase.budget_ms < millis(limit) {
+            self.alert_deadline(Some(phase.phase));
         }
         match phase.phase {
             Phase::CancelPending => self.alert_orders(),
@@ -83,7 +78,7 @@ impl Coordinator {
 
     pub(super) fn alert_forced(&self, phase: Phase) {
         let message = format!("the operator forced the exit during {phase}");
-        self.alerts.raise_about(AlertKind::ForcedExit, None, "operator", message);
+        self.alerts.raise_if_new(AlertKind::ForcedExit, None, Some("operator"), message);
     }
 
     fn alert_deadline(&self, phase: Option<Phase>) {
@@ -93,7 +88,7 @@ impl Coordinator {
             |phase| format!("left too little time for {phase}"),
         );
         let message = format!("the deadline of the shutdown, {deadline}, {cut}");
-        self.alerts.raise_about(AlertKind::ForcedExit, None, "deadline", message);
+        self.alerts.raise_if_new(AlertKind::ForcedExit, None, Some("deadline"), message);
     }
 
     fn alert_unsaved(&self, problem: &str, began: Instant) {
@@ -116,14 +111,24 @@ impl Coordinator {
                 .collect();
             if !open.is_empty() {
                 let open = named("order", "still open", open.into_iter());
-                self.alerts.raise(AlertKind::OrdersLeft, name, format!("{open}; {HELP}"));
+                self.alerts.raise_if_new(
+                    AlertKind::OrdersLeft,
+                    name,
+                    None,
+                    format!("{open}; {HELP}"),
+                );
             }
             let unknown: Vec<_> = of(OrderFate::Unknown)
                 .map(|order| in_words(order.client_id, Some(order.instrument)))
                 .collect();
             if !unknown.is_empty() {
                 let unknown = named("order", "of unknown outcome", unknown.into_iter());
-                self.alerts.raise(AlertKind::OrdersUnknown, name, format!("{unknown}; {HELP}"));
+                self.alerts.raise_if_new(
+                    AlertKind::OrdersUnknown,
+                    name,
+                    None,
+                    format!("{unknown}; {HELP}"),
+                );
             }
         }
         if let Some(saving) = &self.saving {
@@ -146,7 +151,7 @@ impl Coordinator {
             if !left.is_empty() {
                 let left = named("position", "not closed", left.into_iter());
                 let message = format!("{left}; close them at the exchange, and see the report");
-                self.alerts.raise(AlertKind::PositionsLeft, Some(name), message);
+                self.alerts.raise_if_new(AlertKind::PositionsLeft, Some(name), None, message);
             }
         }
     }
@@ -220,7 +225,7 @@ pub(crate) fn alert_stranded(alerts: &Alerts, stranded: &[LeftoverOrder]) {
     });
     let what = "of earlier runs that may be open and that this configuration cannot ask about";
     let message = format!("{}; look them up at the exchange", named("order", what, orders));
-    alerts.raise(AlertKind::OrdersUnknown, None, message);
+    alerts.raise_if_new(AlertKind::OrdersUnknown, None, None, message);
 }
 
 #[cfg(test)]
