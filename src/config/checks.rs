@@ -101,6 +101,8 @@ impl Config {
             }
             check.exchange(exchange, &self.connection);
         }
+        check.faults.extend(self.risk.faults(self));
+        check.faults.extend(self.log.faults());
         check.faults
     }
 }

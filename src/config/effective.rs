@@ -38,6 +38,8 @@ impl Config {
         plain(&mut text, "closed_kept", orders.closed_kept);
         string(&mut text, "on_restart", orders.on_restart.as_str());
         super::alerts::effective(&mut text, &self.alerts);
+        self.risk.effective(&mut text);
+        self.log.effective(&mut text);
         for exchange in &self.exchanges {
             self.exchange(&mut text, exchange);
         }

@@ -117,6 +117,8 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     reader.close(&s);
 
     super::alerts::read(reader, &mut root, &mut config.alerts);
+    config.risk.read(reader, &mut root);
+    config.log.read(reader, &mut root);
 
     let exchanges = reader.section(&mut root, "exchanges");
     for (name, offset, mut section) in reader.tables(&exchanges) {

@@ -20,7 +20,10 @@ mod effective;
 mod fault;
 mod file;
 mod hooks;
+mod log;
 mod reader;
+mod reload;
+mod risk;
 mod sections;
 mod supervisors;
 
@@ -28,6 +31,8 @@ pub use alerts::{AlertsConfig, WebhookUrl};
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
 pub use hooks::HookConfig;
+pub use log::LogConfig;
+pub use risk::{Amounts, ExchangeRisk, InstrumentRisk, LimitChange, RiskConfig};
 pub use sections::{
     Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OnRestart, OrdersConfig,
     ShutdownConfig,

@@ -6,12 +6,14 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::duration::parse_duration;
 use super::{ConfigError, Fault};
+use crate::types::exact_decimal;
 
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -253,6 +255,57 @@ impl<'t> Reader<'t> {
         let number = usize::from_str_radix(integer.as_str(), integer.radix());
         if number.is_err() {
             self.fault(value, section.key(name), "the number is out of range", "use 0 or more");
+        }
+        number.ok()
+    }
+
+    /// A decimal number, exactly as it is written: in quotes or without.
+    pub(super) fn decimal(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+    ) -> Option<Decimal> {
+        let value = self.value(section, name)?;
+        self.decimal_of(value, section.key(name))
+    }
+
+    /// A table of decimal numbers, by names of the user's choice.
+    pub(super) fn decimals(
+        &mut self,
+        section: &mut Section<'t>,
+        name: &'static str,
+        help: &str,
+    ) -> Vec<(String, Decimal)> {
+        let Some(value) = self.value(section, name) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong_type(value, section.key(name), "a table", help);
+            return Vec::new();
+        };
+        let mut found = Vec::with_capacity(table.len());
+        for (name_of, value) in table {
+            let name_of: &str = name_of.get_ref().as_ref();
+            let key = format!("{}.{name_of}", section.key(name));
+            self.places.insert(key.clone(), value.span());
+            found.extend(self.decimal_of(value, key).map(|number| (name_of.to_owned(), number)));
+        }
+        found
+    }
+
+    fn decimal_of(&mut self, value: &Value<'_>, key: String) -> Option<Decimal> {
+        const HELP: &str = "write at most 28 digits, like \"0.5\"";
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            _ => {
+                self.wrong_type(value, key, "a number", HELP);
+                return None;
+            }
+        };
+        let number = exact_decimal(text);
+        if number.is_err() {
+            let problem = format!("`{}` is no decimal number", shorten(text));
+            self.fault(value, key, problem, HELP);
         }
         number.ok()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::{AlertsConfig, HookConfig};
+use super::{LogConfig, RiskConfig};
 use crate::exchange::{AdapterKind, AdapterSetup, Credentials, DeadMansSwitch, Endpoints};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
@@ -24,6 +25,10 @@ pub struct Config {
     pub orders: OrdersConfig,
     /// Who is told what cannot wait, `[alerts]`.
     pub alerts: AlertsConfig,
+    /// Limits that new orders must keep, `[risk]`.
+    pub risk: RiskConfig,
+    /// The program's log, `[log]`.
+    pub log: LogConfig,
     /// The exchanges, `[exchanges.NAME]`, in the order of the file. At least one.
     pub exchanges: Vec<ExchangeConfig>,
 }

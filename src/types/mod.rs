@@ -11,8 +11,8 @@ mod tick;
 pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
 pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
 pub use jiff::Timestamp;
-pub(crate) use money::exact_json_number;
 pub use money::{InvalidNumber, Price, Quantity};
+pub(crate) use money::{exact_decimal, exact_json_number};
 pub use order::{
     Fee, Fill, Liquidity, NewOrder, OnShutdown, Order, OrderKind, OrderStatus, Side, TimeInForce,
 };
