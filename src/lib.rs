@@ -30,5 +30,6 @@ pub use market::{Delivery, Gap, LastTick, MarketEvent, Ticks, UnknownInstrument}
 pub use net::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
 pub use orders::{OrderError, OrderUpdate, OrderUpdates, Orders};
 pub use positions::PositionUpdates;
+pub use risk::{RiskBreach, RiskScope};
 pub use shutdown::{Outcome, Phase, ShutdownReport};
 pub use state::{SavedTicks, StateDirectory, StateError};

@@ -4,6 +4,7 @@ mod keeper;
 mod lost;
 mod previous;
 mod recovery;
+mod risk;
 mod start;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
 use crate::orders::{Journal, Orders};
 use crate::positions::{PositionUpdates, Positions};
 use crate::report::LeftoverOrder;
+use crate::risk::Risk;
 use crate::scope::Scope;
 use crate::shutdown::{
     Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase, Saving, ShutdownReport,
@@ -72,6 +74,8 @@ struct Inner {
     root: Scope,
     router: Arc<Router>,
     positions: Arc<Positions>,
+    risk: Arc<Risk>,
+    kill_switch: Arc<risk::Switch>,
     orders: Orders,
     journal: Arc<Journal>,
     exchanges: Vec<Arc<ExchangeParts>>,

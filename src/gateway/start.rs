@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
 use super::{Gateway, Inner, PreviousRun, keeper, lost};
 use crate::alerts::{Alerts, Origin};
+use super::risk::{self, MarketView};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
@@ -23,6 +24,7 @@ use crate::market::Router;
 use crate::net::{self, Connector, TlsError};
 use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, SwitchSettings};
 use crate::positions::Positions;
+use crate::risk::Risk;
 use crate::scope::Scope;
 use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase, alert_stranded};
 use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
@@ -221,6 +223,19 @@ async fn start_on(
     let specs = prepared.iter().flat_map(|exchange| exchange.symbols.specs().cloned());
     let positions = Arc::new(Positions::new(specs));
     recovery::restore(&positions, &mut recovered, &directory, &writer, &root).await?;
+    let view = MarketView::new(Arc::clone(&router), Arc::clone(&positions));
+    let (tripped, allowance) = risk::earlier(&directory, clock.now());
+    let traded = prepared.iter().flat_map(|exchange| exchange.symbols.specs());
+    let risk = Arc::new(Risk::new(
+        config.risk.clone(),
+        traded.map(|spec| spec.instrument),
+        Arc::clone(&positions),
+        Arc::new(view),
+        tripped,
+        allowance,
+    ));
+    let kill_switch = Arc::new(risk::Switch::new(Arc::clone(&risk), directory.clone()));
+    risk::say_uncounted(&risk);
     let mut random = environment.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
 
     info!(target: "exchange_gateway::gateway", exchanges = prepared.len(), "gateway started");
@@ -243,6 +258,7 @@ async fn start_on(
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             positions: Arc::clone(&positions),
+            risk: Arc::clone(&risk),
             writer: writer.clone(),
         }));
         if exchange.config.trading {
@@ -265,6 +281,16 @@ async fn start_on(
         writer,
     };
     state.spawn(keeper::keep(state.clone(), kept, save_every));
+    let watching = state.child("risk", Phase::SaveState);
+    let watch_loss = risk::Watch {
+        scope: watching.clone(),
+        named: root.child("risk", Phase::Complete),
+        risk: Arc::clone(&risk),
+        switch: Arc::clone(&kill_switch),
+        desks: exchanges.iter().map(|exchange| Arc::clone(&exchange.desk)).collect(),
+        clock: Arc::clone(&clock),
+    };
+    watching.spawn(watch_loss.run());
     let started = all_live(&exchanges, &config).await;
     if let Err(problem) = started {
         undo(&root, &exchanges, &alerts).await;
@@ -294,6 +320,8 @@ async fn start_on(
         root,
         router,
         positions,
+        risk,
+        kill_switch,
         journal,
         exchanges,
         symbols,

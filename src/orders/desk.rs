@@ -28,6 +28,7 @@ use crate::exchange::{
 };
 use crate::positions::Positions;
 use crate::report::{LeftoverOrder, OrderReport, Phase};
+use crate::risk::Risk;
 use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
     ClientOrderId, ExchangeName, Instrument, InvalidOrder, NewOrder, OnShutdown, Order, OrderKind,
@@ -77,6 +78,8 @@ pub(crate) struct DeskSettings {
     pub(crate) journal: Arc<Journal>,
     /// What the fills add up to.
     pub(crate) positions: Arc<Positions>,
+    /// The limits that new orders must keep, of all exchanges together.
+    pub(crate) risk: Arc<Risk>,
     /// Stores every order before it is written, and all that happens to it.
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
@@ -184,7 +187,14 @@ impl Desk {
         let mut state = self.state();
         state.check_restriction(exchange, &request)?;
         self.lane.reserve(reduce_only).map_err(|refusal| self.refused(&state, refusal))?;
-        let change = state.book.insert(id, request, self.now());
+        let now = self.now();
+        let open = state.book.open_quantities(instrument);
+        let admitted = self.settings.risk.admit(&request, open, false, (now.wall, now.monotonic));
+        if let Err(refusal) = admitted {
+            self.lane.give_up(reduce_only);
+            return Err(refusal.into());
+        }
+        let change = state.book.insert(id, request, now);
         let desk = Arc::downgrade(self);
         let stored = Box::new(move |stored| {
             if let Some(desk) = desk.upgrade() {
@@ -194,6 +204,7 @@ impl Desk {
         // The answer comes from the database's own thread and waits there for this lock.
         if let Err(refused) = self.settings.writer.intend(Box::new(change.order.clone()), stored) {
             state.book.withdraw(id);
+            self.count_exposure(&mut state);
             self.lane.give_up(reduce_only);
             return Err(not_stored(&refused));
         }
@@ -293,6 +304,36 @@ impl Desk {
         state.book.gather_cancels(instrument, self.settings.mass_cancel, &mut all);
         self.carry_out(&mut state, all);
         Ok(answers)
+    }
+
+    /// Wants every unfinished order cancelled, also those to be kept at shutdown: the kill switch has
+    /// tripped. Tells how many have not ended.
+    pub(crate) fn cancel_everything(&self) -> usize {
+        let now = self.now();
+        let mut state = self.state();
+        let ids: Vec<_> = state.book.unfinished().map(|order| order.client_id).collect();
+        let mut all = Effects::default();
+        for id in ids {
+            let effects = state.book.want_cancel(id, now);
+            all.changes.extend(effects.changes);
+            all.work.extend(effects.work);
+        }
+        if !all.work.is_empty() || !all.changes.is_empty() {
+            state.book.gather_cancels(None, self.settings.mass_cancel, &mut all);
+            self.carry_out(&mut state, all);
+        }
+        state.book.unfinished().count()
+    }
+
+    /// Waits until no order is unfinished. Cancel safe.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().book.unfinished().next().is_none() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub(crate) fn get(&self, id: ClientOrderId) -> Option<Order> {
@@ -540,6 +581,7 @@ impl Desk {
                 Work::Fills(_) => self.lane.fills(order),
             }
         }
+        let fills = effects.changes.iter().any(|change| change.fill.is_some());
         for change in &effects.changes {
             if change.order.status == OrderStatus::NotSent {
                 self.lane.withdraw(change.order.client_id);
@@ -551,12 +593,23 @@ impl Desk {
             state.tell_waiters(&change.order);
             self.store(change);
         }
+        self.count_exposure(state);
+        if fills {
+            self.settings.risk.filled();
+        }
         let updates = effects
             .changes
             .into_iter()
             .map(|change| OrderUpdate { order: change.order, fill: change.fill });
         self.settings.journal.add(updates);
         self.changed.notify_waiters();
+    }
+
+    /// Tells the risk limits what the orders may still add to positions, where that has changed.
+    fn count_exposure(&self, state: &mut State) {
+        while let Some(instrument) = state.book.next_changed() {
+            self.settings.risk.set_open(instrument, state.book.open_quantities(instrument));
+        }
     }
 
     /// Records a change. The fill goes first: an order that is stored as filled has all its fills

@@ -2,7 +2,8 @@
 
 use crate::exchange::TradingRestriction;
 use crate::report::Phase;
-use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder};
+use crate::risk::{Refusal, RiskBreach};
+use crate::types::{ClientOrderId, ExchangeName, Instrument, InvalidOrder, Timestamp};
 
 /// What went wrong with an order. Each variant is something that the caller can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,19 @@ pub enum OrderError {
     /// The order breaks the exchange's own rules. Nothing was sent.
     #[error("{0}")]
     Invalid(#[from] InvalidOrder),
+    /// The order would break a risk limit (`[risk]`). Nothing was stored or sent.
+    #[error("refused by a risk limit: {0}")]
+    Risk(#[from] RiskBreach),
+    /// The kill switch has tripped: no new order is taken on any exchange until a person resets it,
+    /// with [`Gateway::reset_kill_switch`](crate::Gateway::reset_kill_switch) or
+    /// `exchange-gateway risk reset`. Nothing was stored or sent.
+    #[error("no new orders: the kill switch tripped at {tripped:.0}: {reason}")]
+    KillSwitch {
+        /// Since when.
+        tripped: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// The instrument is not configured. Nothing was sent.
     #[error("{instrument} is not among the configured instruments")]
     UnknownInstrument {
@@ -100,4 +114,15 @@ pub enum OrderError {
         /// The order.
         id: ClientOrderId,
     },
+}
+
+impl From<Refusal> for OrderError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Breach(breach) => Self::Risk(breach),
+            Refusal::KillSwitch(switch) => {
+                Self::KillSwitch { tripped: switch.tripped, reason: switch.reason.clone() }
+            }
+        }
+    }
 }

@@ -102,6 +102,11 @@ impl Positions {
         self.state().held.get(&instrument).cloned()
     }
 
+    /// What is held of one instrument, without a copy of the rest.
+    pub(crate) fn quantity(&self, instrument: Instrument) -> Decimal {
+        self.state().held.get(&instrument).map_or(Decimal::ZERO, |position| position.quantity)
+    }
+
     /// All of them, by the instruments' names.
     pub(crate) fn all(&self) -> Vec<Position> {
         self.state().held.values().cloned().collect()

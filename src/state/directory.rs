@@ -35,6 +35,17 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kept kill switch cannot be read, and counts as tripped.
+    #[error(
+        "cannot read {path}: {reason}; the kill switch counts as tripped until a person resets it \
+         (`exchange-gateway risk reset`)"
+    )]
+    KillSwitch {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another process holds the state directory.
     #[error(
         "state directory {path} is in use by {}; stop that gateway, or choose another directory \

@@ -3,6 +3,7 @@
 
 mod database;
 mod directory;
+mod kill_switch;
 mod last_ticks;
 
 pub use database::{
@@ -11,4 +12,5 @@ pub use database::{
     WriteFailed, Writer, recover, settle, verify,
 };
 pub use directory::{StateDirectory, StateError};
+pub use kill_switch::{KillSwitchReset, KillSwitchState};
 pub use last_ticks::SavedTicks;

@@ -2,6 +2,7 @@
 
 mod id;
 mod instrument;
+mod kill_switch;
 mod money;
 mod order;
 mod position;
@@ -11,6 +12,7 @@ mod tick;
 pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
 pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
 pub use jiff::Timestamp;
+pub use kill_switch::{DayLoss, KillSwitch};
 pub use money::{InvalidNumber, Price, Quantity};
 pub(crate) use money::{exact_decimal, exact_json_number};
 pub use order::{

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
+use super::exposure::Counted;
 use super::fills::Fetch;
 use super::{Change, Moment, Work};
 use crate::report::CancelPath;
@@ -44,6 +45,8 @@ pub(in crate::orders) struct Entry {
     fills: HashSet<String>,
     /// How far the fetching of those that are not is.
     pub(super) fetch: Fetch,
+    /// What it counts for among what orders may still add to positions.
+    pub(super) counted: Counted,
 }
 
 /// A wanted cancel.
@@ -96,6 +99,7 @@ impl Entry {
             cancel: None,
             fills: HashSet::new(),
             fetch: Fetch::default(),
+            counted: Counted::default(),
         }
     }
 

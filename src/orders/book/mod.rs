@@ -11,6 +11,7 @@
 
 mod elsewhere;
 mod entry;
+mod exposure;
 mod fills;
 mod mass;
 
@@ -111,6 +112,8 @@ pub(crate) struct Book {
     sessions: u64,
     /// Whether none is known to be gone since.
     session_is_open: bool,
+    /// What the orders may still add to positions.
+    exposure: exposure::Exposure,
 }
 
 impl Book {
@@ -130,6 +133,7 @@ impl Book {
             cancelling_all: false,
             sessions: 0,
             session_is_open: true,
+            exposure: exposure::Exposure::default(),
         }
     }
 
@@ -148,12 +152,15 @@ impl Book {
         };
         let change = Change { order: order.clone(), fill: None };
         self.open.insert(id, Entry::new(order));
+        self.recount(id);
         change
     }
 
     /// Takes an order back of which nobody has been told.
     pub(crate) fn withdraw(&mut self, id: ClientOrderId) {
-        self.open.remove(&id);
+        if let Some(entry) = self.open.remove(&id) {
+            self.exposure.forget(&entry);
+        }
     }
 
     /// Takes over an order of an earlier run that had not ended when that run did, or that had and
@@ -178,6 +185,7 @@ impl Book {
             self.closed.insert(id, entry);
             self.incomplete.insert(id);
             self.file(id);
+            self.recount(id);
             return change;
         }
         if cancel {
@@ -186,6 +194,7 @@ impl Book {
         let reason = "the gateway ended before the order did".to_owned();
         let change = entry.becomes_unknown(reason, now);
         self.open.insert(id, entry);
+        self.recount(id);
         change
     }
 
@@ -443,6 +452,7 @@ impl Book {
             matches!(event.news, OrderNews::FillsListed | OrderNews::FillsFailed { .. });
         if self.closed.contains_key(&id) && !self.reopens(id, &event.news) {
             self.book_late(id, &event.news, now, &mut effects);
+            self.recount(id);
             self.note_fills(id, filled_before, fills_answered, now);
             return effects;
         }
@@ -472,6 +482,7 @@ impl Book {
             entry.answered_to = entry.asking.take();
         }
         self.apply_open(id, &event.news, now, &mut effects);
+        self.recount(id);
         self.note_fills(id, filled_before, fills_answered, now);
         effects
     }
@@ -654,6 +665,7 @@ impl Book {
         }
         effects.changes.push(entry.change(fill, now));
         self.closed.insert(id, entry);
+        self.recount(id);
         self.incomplete.insert(id);
         self.file(id);
     }

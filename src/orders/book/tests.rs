@@ -76,6 +76,13 @@ impl Bench {
         Self { book: Book::new(patience, "gw"), now }
     }
 
+    /// What the orders may still add to positions is counted as if every order was looked at.
+    fn counts_hold(&mut self) {
+        let instrument = "binance:BTC-USDT".parse().unwrap();
+        let searched = self.book.open_quantities_searched(instrument);
+        assert_eq!(self.book.open_quantities(instrument), searched);
+    }
+
     fn insert(&mut self, client: &str) {
         let instrument = "binance:BTC-USDT".parse().unwrap();
         let price = "100".parse().unwrap();
@@ -112,11 +119,14 @@ impl Bench {
     }
 
     fn apply(&mut self, event: &OrderEvent) -> Effects {
-        self.book.apply(event, self.now)
+        let effects = self.book.apply(event, self.now);
+        self.counts_hold();
+        effects
     }
 
     fn pass(&mut self, time: Duration) -> Effects {
         self.now.monotonic += time;
+        self.counts_hold();
         self.book.due(self.now)
     }
 

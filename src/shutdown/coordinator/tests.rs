@@ -3,11 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::saving::dump;
 use super::*;
 use crate::clock::SystemClock;
+use crate::config::RiskConfig;
 use crate::exchange::{
     ConnectionKind, DeadMansSwitch, MassCancel, OrderEvent, OrderNews, SymbolTable,
 };
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
-use crate::positions::Positions;
+use crate::positions::{DayProfit, Positions};
+use crate::risk::{Mark, Market, Risk};
 use crate::state::{Durability, Record, RecoveredOrder, Writer};
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
@@ -40,6 +42,23 @@ fn spec(name: ExchangeName) -> InstrumentSpec {
     }
 }
 
+/// Nothing is limited, and there are no prices.
+fn unlimited() -> Arc<Risk> {
+    struct Nothing;
+    impl Market for Nothing {
+        fn last(&self, _: Instrument) -> Option<(Mark, Timestamp)> {
+            None
+        }
+
+        fn day_profit(&self, _: &str, _: Timestamp) -> DayProfit {
+            DayProfit::default()
+        }
+    }
+    let positions = Arc::new(Positions::new([]));
+    let config = RiskConfig::default();
+    Arc::new(Risk::new(config, [], positions, Arc::new(Nothing), None, None))
+}
+
 pub(super) fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
     let name = ExchangeName::new(name).unwrap();
     let second = Duration::from_secs(1);
@@ -60,6 +79,7 @@ pub(super) fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
         switch: SwitchSettings { kind: DeadMansSwitch::None, timeout: None },
         mass_cancel: MassCancel::NONE,
         symbols: Arc::new(SymbolTable::new([spec(name)])),
+        risk: unlimited(),
         ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
         journal: Journal::new(8),
         writer: Writer::closed(),
