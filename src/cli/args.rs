@@ -13,7 +13,8 @@ Keeps WebSocket connections to several exchanges, routes ticks and orders betwee
 bots, and closes cleanly: at exit, every order is confirmed closed by its exchange or named in the
 report.
 
-Stop it with Ctrl-C or SIGTERM. A second signal forces the exit: it waits for nothing any more, and
+Stop it with Ctrl-C or SIGTERM; SIGHUP has `run` read risk limits and log level again, unless its
+terminal was closed, which ends it. A second signal forces the exit: it waits for nothing any more, and
 still saves and reports. A third ends the process at once.";
 
 const AFTER_HELP: &str = "\
@@ -34,7 +35,7 @@ Exit codes of `run` and `demo`:
    1  the gateway could not start; no order was sent
    2  wrong arguments or configuration; nothing was started
 Of the others: 0 all is well, 1 `inspect` found something missing, `decode` met an unreadable
-message or `state` found damage, 2 wrong arguments, a faulty configuration or an unreadable file.";
+message, `state` found damage or `risk` a tripped kill switch, 2 wrong arguments, a faulty configuration or an unreadable file.";
 
 #[derive(Debug, Parser)]
 #[command(name = "exchange-gateway", version, about = "A WebSocket gateway to several exchanges \
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Decode(DecodeArgs),
     State(super::state_args::StateArgs),
+    Risk(super::risk::RiskArgs),
     Completions(CompletionsArgs),
 }
 
@@ -127,9 +129,10 @@ pub(crate) struct RunArgs {
     /// End after this long
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// What the log shows on the terminal: error, warn, info, debug, or a filter by target
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "EXCHANGE_GATEWAY_LOG")]
-    pub(crate) log_level: String,
+    /// What the log shows on the terminal, in place of the configuration's [log] level: error, warn,
+    /// info, debug, or a filter by target
+    #[arg(long, value_name = "FILTER", env = "EXCHANGE_GATEWAY_LOG")]
+    pub(crate) log_level: Option<String>,
 }
 
 /// Check a configuration and show its effective values

@@ -6,7 +6,7 @@ use std::path::Path;
 use exchange_gateway::config::{Config, Fault, Supervisor};
 
 use super::args::CheckArgs;
-use super::{USAGE, output};
+use super::{USAGE, output, risk};
 
 pub(crate) fn check(args: &CheckArgs) -> io::Result<u8> {
     let Some(config) = read(&args.config) else { return Ok(USAGE) };
@@ -15,6 +15,7 @@ pub(crate) fn check(args: &CheckArgs) -> io::Result<u8> {
     if let Some(warning) = config.supervisor_warning(&Supervisor::ALL) {
         print(warning);
     }
+    risk::warn(&config);
     Ok(0)
 }
 

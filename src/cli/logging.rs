@@ -12,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::json_log::JsonLog;
@@ -19,6 +20,9 @@ use super::screen;
 
 /// What the file always holds, whatever the terminal shows.
 const FILE_FILTER: &str = "info,exchange_gateway=debug";
+
+/// Changes what the terminal shows.
+static LEVEL: OnceLock<Box<dyn Fn(Targets) -> io::Result<()> + Send + Sync>> = OnceLock::new();
 
 /// The log file, to be closed at the end.
 static FILE: OnceLock<JsonLog> = OnceLock::new();
@@ -32,6 +36,7 @@ static FILE: OnceLock<JsonLog> = OnceLock::new();
 pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
     let filter = terminal.parse::<Targets>().map_err(|error| invalid(error.to_string()))?;
+    let (filter, level) = reload::Layer::new(filter);
     let readable = tracing_subscriber::fmt::layer()
         .compact()
         .with_target(false)
@@ -48,10 +53,24 @@ pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
         }
         None => None,
     };
+    _ = LEVEL.set(Box::new(move |filter| {
+        level.reload(filter).map_err(|error| io::Error::other(error.to_string()))
+    }));
     let installed = tracing_subscriber::registry().with(readable).with(json).try_init();
     installed.map_err(io::Error::other)?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     Ok(())
+}
+
+/// Has the terminal show what another filter lets through; the file holds what it always does.
+///
+/// # Errors
+///
+/// The filter cannot be read.
+pub(crate) fn set_level(terminal: &str) -> io::Result<()> {
+    let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let filter = terminal.parse::<Targets>().map_err(|error| invalid(error.to_string()))?;
+    LEVEL.get().map_or(Ok(()), |set| set(filter))
 }
 
 /// Writes out what log file and terminal are still to get, each within `limit`, and tells what

@@ -12,7 +12,9 @@ mod ledger_table;
 mod lines;
 mod logging;
 mod output;
+mod reload;
 mod report_table;
+mod risk;
 mod run;
 mod screen;
 mod spool;
@@ -41,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::State(args) => state::state(&args),
+        Command::Risk(args) => risk::risk(&args),
         Command::Completions(args) => completions::completions(&args),
     };
     let code = result.unwrap_or_else(|error| {

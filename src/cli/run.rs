@@ -11,7 +11,7 @@ use exchange_gateway::{Config, Gateway, PreviousRun, SavedTicks, StartError};
 
 use super::args::RunArgs;
 use super::watchdog::{Watchdog, within};
-use super::{NOT_STARTED, USAGE, check, logging, report_table, screen, view};
+use super::{NOT_STARTED, USAGE, check, logging, reload, report_table, screen, view};
 
 /// How often an instrument is shown where there is no terminal.
 const PLAIN_PAUSE: Duration = Duration::from_secs(10);
@@ -28,7 +28,8 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
     }
     check::warn(&config);
     check::warn_here(&config);
-    if let Err(error) = logging::install(&args.log_level, args.log.as_deref()) {
+    let level = args.log_level.as_ref().unwrap_or(&config.log.level);
+    if let Err(error) = logging::install(level, args.log.as_deref()) {
         eprintln!("exchange-gateway: {error}");
         return Ok(USAGE);
     }
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
 }
 
 async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
-    let limits = config.shutdown.clone();
+    let (limits, started) = (config.shutdown.clone(), config.clone());
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
@@ -46,7 +47,10 @@ async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
     let shown = async {
         // The signal handlers are in place when this is first polled.
         say("running; Ctrl-C or SIGTERM ends it");
-        view::show(&gateway, || "exchange-gateway".to_owned(), PLAIN_PAUSE).await
+        tokio::select! {
+            shown = view::show(&gateway, || "exchange-gateway".to_owned(), PLAIN_PAUSE) => shown,
+            () = reload::follow(&gateway, &started, args) => Ok(()),
+        }
     };
     let report = until_end(&gateway, &limits, args.duration, shown).await?;
     Ok(show_end(&gateway, &report, args.report.as_deref()))

@@ -133,7 +133,7 @@ fn show_recovered(out: &mut impl Write, report: &RecoverReport, json: bool) -> i
 }
 
 /// The state directory that the options name, or `None` if the configuration is faulty.
-fn directory(place: &StatePlace) -> Option<PathBuf> {
+pub(crate) fn directory(place: &StatePlace) -> Option<PathBuf> {
     match (&place.state_dir, &place.config) {
         (Some(directory), _) => Some(directory.clone()),
         (None, Some(file)) => check::read(file).map(|config| config.gateway.state_dir),

@@ -1,5 +1,6 @@
 //! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
 
+mod hangup;
 mod keeper;
 mod lost;
 mod previous;
@@ -91,6 +92,7 @@ struct Inner {
     stranded: Vec<LeftoverOrder>,
     hooks: Arc<Hooks>,
     phase: watch::Sender<Phase>,
+    hangups: hangup::Hangups,
     force: CancellationToken,
     stopping: AtomicBool,
     draining: Mutex<BTreeMap<ExchangeName, watch::Receiver<Option<Arc<ShutdownReport>>>>>,
@@ -225,7 +227,9 @@ impl Gateway {
     }
 
     /// Runs until SIGINT, SIGTERM or SIGHUP, then shuts down; a second one forces. The handlers are
-    /// installed by this call and stay installed, as the system allows nothing else.
+    /// installed by this call and stay installed, as the system allows nothing else. SIGHUP is left to
+    /// those who follow [`hangups`](Self::hangups), if somebody does, unless the terminal is gone that
+    /// the process had; in a shutdown it is nothing.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
@@ -241,7 +245,7 @@ impl Gateway {
         let mut signals = Signals::install()?;
         let already = wait_for(self.inner.report.subscribe());
         let trigger = tokio::select! {
-            signal = signals.next() => signal,
+            signal = self.asked_to_end(&mut signals) => signal,
             trigger = other => trigger,
             report = already => return Ok(report),
         };
@@ -253,12 +257,24 @@ impl Gateway {
             tokio::select! {
                 biased;
                 report = &mut report => return Ok(report),
-                signal = signals.next() => {
+                signal = self.asked_to_end(&mut signals) => {
                     if began.elapsed() >= self.inner.config.shutdown.force_debounce {
                         warn!(signal, "asked again");
                         self.force();
                     }
                 }
+            }
+        }
+    }
+
+    /// The next signal that means the end.
+    async fn asked_to_end(&self, signals: &mut Signals) -> &'static str {
+        loop {
+            let signal = signals.next().await;
+            let hangs_up = signal == "SIGHUP";
+            let is_stopping = || self.inner.stopping.load(Ordering::Acquire);
+            if !hangs_up || (!is_stopping() && self.hangup_ends()) {
+                return signal;
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::hangup::Hangups;
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
 use super::{Gateway, Inner, PreviousRun, keeper, lost};
 use crate::alerts::{Alerts, Origin};
@@ -333,6 +334,7 @@ async fn start_on(
         stranded,
         hooks,
         phase: watch::channel(Phase::Running).0,
+        hangups: Hangups::new(),
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),
         draining: std::sync::Mutex::default(),
