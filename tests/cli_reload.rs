@@ -4,7 +4,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -284,23 +284,4 @@ fn nohup_outlives_its_terminal() {
     let asked = bench.logged("asked to end").to_string();
     assert!(asked.contains("SIGTERM"), "{asked}");
     bench.logged("shutdown complete");
-}
-
-#[test]
-fn a_demo_has_nothing_to_read_again_and_ends() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("gateway.log");
-    let mut demo = program();
-    demo.args(["demo", "--exchanges", "kraken", "--for", "5m", "--state-dir"])
-        .arg(directory.path());
-    let mut child = demo.spawn().unwrap();
-    let began = Instant::now();
-    let heard =
-        |log: &Path| std::fs::read_to_string(log).is_ok_and(|t| t.contains("signals are heard"));
-    while !heard(&log) {
-        assert!(began.elapsed() < SOON, "it did not start");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    signal(child.id(), "HUP");
-    assert_eq!(ended(&mut child).code(), Some(0));
 }

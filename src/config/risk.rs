@@ -18,6 +18,16 @@ const MAX_PER_SECOND: usize = 10_000;
 const AGE_MIN: Duration = Duration::from_millis(100);
 const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// The keys that everything together and an exchange have; an instrument has the first four.
+const COMMON: [&str; 6] = [
+    "max_order_notional",
+    "max_price_distance_percent",
+    "stale_tick_after",
+    "max_open_orders",
+    "max_orders_per_second",
+    "max_gross_exposure",
+];
+
 /// Amounts of money by their currency, which cannot be added to each other. The currency of an
 /// instrument is what its profit is counted in: the quote asset of a spot pair, what a derivative
 /// settles in (`BTC` for `deribit:BTC-PERPETUAL`).
@@ -285,14 +295,6 @@ impl RiskConfig {
                 }
             }
         };
-        const COMMON: [&str; 6] = [
-            "max_order_notional",
-            "max_price_distance_percent",
-            "stale_tick_after",
-            "max_open_orders",
-            "max_orders_per_second",
-            "max_gross_exposure",
-        ];
         let mut own = COMMON.to_vec();
         own.push("max_daily_loss");
         of("risk", &own);

@@ -188,7 +188,7 @@ impl Watch {
                 () = self.scope.cancelled() => return,
                 result = saved => {
                     saving = None;
-                    self.tell_saved(result);
+                    Self::tell_saved(result);
                     continue;
                 }
                 _ = pace.tick() => {}
@@ -242,7 +242,7 @@ impl Watch {
         });
     }
 
-    fn tell_saved(&self, result: Result<Result<(), StateError>, tokio::task::JoinError>) {
+    fn tell_saved(result: Result<Result<(), StateError>, tokio::task::JoinError>) {
         let problem = match result {
             Ok(Ok(())) => return,
             Ok(Err(problem)) => problem.to_string(),

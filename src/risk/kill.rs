@@ -41,8 +41,8 @@ pub(crate) fn judge(
     let reason = format!(
         "{lost} {currency} were lost {since}, and risk.max_daily_loss is {limit} {currency}"
     );
-    let loss = DayLoss { currency: currency.to_owned(), lost, limit };
-    Some(KillSwitch { tripped: now, reason, loss: Some(loss) })
+    let of_day = DayLoss { currency: currency.to_owned(), lost, limit };
+    Some(KillSwitch { tripped: now, reason, loss: Some(of_day) })
 }
 
 #[cfg(test)]
