@@ -7,7 +7,9 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::duration::format_duration;
-use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, hooks};
+use super::{
+    Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, closing, hooks,
+};
 use crate::exchange::{DeadMansSwitch, SwitchScope};
 
 const MS: Duration = Duration::from_millis(1);
@@ -61,6 +63,7 @@ impl Config {
             warnings.push(Fault::new("shutdown.cancel_retry", problem).help("lower it"));
         }
         hooks::warnings(self, &mut warnings);
+        warnings.extend(closing::warnings(self));
         for exchange in &self.exchanges {
             if exchange.dead_mans_switch.is_some_and(|timeout| timeout < SHORT_SWITCH) {
                 let key = format!("exchanges.{}.dead_mans_switch", exchange.name);
@@ -89,6 +92,7 @@ impl Config {
         check.connection("connection", &self.connection);
         check.orders(self);
         check.alerts(self);
+        check.faults.extend(closing::faults(self));
         if self.exchanges.is_empty() {
             let fault = Fault::new("exchanges", "no exchange is configured");
             check.faults.push(fault.help("add a section like [exchanges.kraken]"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Config, ConnectionConfig, ExchangeConfig, format_duration, hooks};
+use super::{Config, ConnectionConfig, ExchangeConfig, closing, format_duration, hooks};
 use crate::exchange::DeadMansSwitch;
 
 impl Config {
@@ -40,6 +40,7 @@ impl Config {
         super::alerts::effective(&mut text, &self.alerts);
         self.risk.effective(&mut text);
         self.log.effective(&mut text);
+        closing::show(&mut text, "positions", &self.positions);
         for exchange in &self.exchanges {
             self.exchange(&mut text, exchange);
         }
@@ -82,6 +83,7 @@ impl Config {
             section(text, &format!("exchanges.{}.connection", exchange.name));
             connection(text, &exchange.connection);
         }
+        closing::show_exchange(text, &self.positions, exchange);
     }
 }
 

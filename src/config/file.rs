@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::closing;
 use super::hooks;
 use super::reader::{Environment, Reader, Section, nearest, shorten};
-use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, OnRestart};
+use super::{
+    Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, OnRestart, PositionsConfig,
+};
 use crate::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
@@ -119,10 +122,13 @@ fn config<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>) -> Config {
     super::alerts::read(reader, &mut root, &mut config.alerts);
     config.risk.read(reader, &mut root);
     config.log.read(reader, &mut root);
+    let mut s = reader.section(&mut root, "positions");
+    closing::read(reader, &mut s, &mut config.positions);
+    reader.close(&s);
 
     let exchanges = reader.section(&mut root, "exchanges");
     for (name, offset, mut section) in reader.tables(&exchanges) {
-        let base = config.connection.clone();
+        let base = (config.connection.clone(), &config.positions);
         if let Some(exchange) = exchange(reader, name, offset, &mut section, base) {
             config.exchanges.push(exchange);
         }
@@ -151,7 +157,7 @@ fn exchange<'t>(
     name: &str,
     offset: usize,
     s: &mut Section<'t>,
-    base: ConnectionConfig,
+    (base, positions): (ConnectionConfig, &PositionsConfig),
 ) -> Option<ExchangeConfig> {
     let adapter = adapter(reader, name, offset, s);
     let valid_name = match ExchangeName::new(name) {
@@ -189,8 +195,9 @@ fn exchange<'t>(
     exchange.connection = base;
     connection(reader, &mut section, &mut exchange.connection);
     reader.close(&section);
-    reader.close(s);
     exchange.instruments = listed.unwrap_or_default();
+    closing::read_exchange(reader, s, positions, &mut exchange);
+    reader.close(s);
     valid_name.is_some().then_some(exchange)
 }
 

@@ -15,6 +15,7 @@
 
 mod alerts;
 mod checks;
+mod closing;
 mod duration;
 mod effective;
 mod fault;
@@ -28,6 +29,7 @@ mod sections;
 mod supervisors;
 
 pub use alerts::{AlertsConfig, WebhookUrl};
+pub use closing::PositionsConfig;
 pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use fault::{ConfigError, Fault};
 pub use hooks::HookConfig;

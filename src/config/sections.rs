@@ -1,12 +1,12 @@
 //! The sections and their defaults. Fields are public and plain: a bot may build them in code.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use super::{AlertsConfig, HookConfig};
-use super::{LogConfig, RiskConfig};
+use super::{AlertsConfig, HookConfig, LogConfig, PositionsConfig, RiskConfig};
 use crate::exchange::{AdapterKind, AdapterSetup, Credentials, DeadMansSwitch, Endpoints};
 use crate::state::Durability;
 use crate::types::{ExchangeName, Instrument};
@@ -29,6 +29,9 @@ pub struct Config {
     pub risk: RiskConfig,
     /// The program's log, `[log]`.
     pub log: LogConfig,
+    /// What becomes of positions, `[positions]`. It is where the `positions` of each exchange in a
+    /// file begins; a gateway reads only that of the exchange.
+    pub positions: PositionsConfig,
     /// The exchanges, `[exchanges.NAME]`, in the order of the file. At least one.
     pub exchanges: Vec<ExchangeConfig>,
 }
@@ -75,7 +78,9 @@ pub struct ShutdownConfig {
     pub stop_new_orders: Duration,
     /// Cancelling open orders and having each cancel confirmed. Default 8 s.
     pub cancel_pending: Duration,
-    /// Closing positions, where that is asked for. Default 2 s; zero is allowed.
+    /// Closing positions, where that is asked for. Default 4 s, which is a few orders one after the
+    /// other; zero is allowed and closes none. Its last quarter (at most a second) is for the
+    /// answers to what was sent before.
     pub close_positions: Duration,
     /// Saving state. Default 3 s, kept in reserve: earlier phases cannot use it up.
     pub save_state: Duration,
@@ -97,7 +102,7 @@ impl Default for ShutdownConfig {
             deadline: Duration::from_secs(20),
             stop_new_orders: Duration::from_secs(1),
             cancel_pending: Duration::from_secs(8),
-            close_positions: Duration::from_secs(2),
+            close_positions: Duration::from_secs(4),
             save_state: Duration::from_secs(3),
             disconnect: Duration::from_secs(4),
             cancel_retry: Duration::from_secs(1),
@@ -274,6 +279,10 @@ pub struct ExchangeConfig {
     pub cancel_on_disconnect: bool,
     /// Limits of its connections.
     pub connection: ConnectionConfig,
+    /// What becomes of its positions.
+    pub positions: PositionsConfig,
+    /// What becomes of those in single instruments, in place of `positions`.
+    pub instrument_positions: BTreeMap<Instrument, PositionsConfig>,
 }
 
 impl ExchangeConfig {
@@ -303,6 +312,8 @@ impl ExchangeConfig {
             dead_mans_switch: None,
             cancel_on_disconnect: true,
             connection: ConnectionConfig::default(),
+            positions: PositionsConfig::default(),
+            instrument_positions: BTreeMap::new(),
         }
     }
 

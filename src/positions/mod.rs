@@ -2,12 +2,14 @@
 
 #![allow(dead_code, unused_imports, reason = "the closer and the risk limits come next")]
 
+mod closer;
 mod day;
 mod keeper;
 mod profit;
 mod updates;
 mod value;
 
+pub(crate) use closer::{Obstacle, Plan, Rules, Situation, average, plan};
 pub(crate) use day::DayProfit;
 pub(crate) use keeper::Positions;
 pub(crate) use profit::Terms;

@@ -5,28 +5,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+pub use crate::types::ClosePolicy;
 use crate::types::{ClientOrderId, Instrument, Price};
-
-/// What a shutdown does with a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClosePolicy {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It is closed by market orders, as far as the limits let.
-    Close,
-}
-
-impl ClosePolicy {
-    /// The name used in configurations and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Close => "close",
-        }
-    }
-}
 
 /// One position at the end of a shutdown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,14 +41,18 @@ pub struct PositionReport {
     pub orders: Vec<ClientOrderId>,
     /// Why something is left that was to be closed.
     pub not_closed: Option<String>,
+    /// Whether what is left is too little for the exchange to take an order of it. It is named, but
+    /// nobody could close it.
+    #[serde(default)]
+    pub dust: bool,
     /// What the exchange says is held less what the fills say, where it was asked and answered.
     pub difference: Option<Decimal>,
 }
 
 impl PositionReport {
-    /// Whether it was to be closed and is not.
+    /// Whether it was to be closed and is not, although the exchange takes orders of this size.
     pub fn is_left(&self) -> bool {
-        self.policy == ClosePolicy::Close && !self.left.is_zero()
+        self.policy == ClosePolicy::Close && !self.left.is_zero() && !self.dust
     }
 
     /// All profit less all fees, in `currency`; what is left counts as far as it is known.

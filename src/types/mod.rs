@@ -1,5 +1,6 @@
 //! The vocabulary: instruments, money, ticks, orders and fills. Data only; this module knows no other.
 
+mod closing;
 mod id;
 mod instrument;
 mod kill_switch;
@@ -9,6 +10,7 @@ mod position;
 mod spec;
 mod tick;
 
+pub use closing::{ClosePolicy, ClosingOrder};
 pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
 pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
 pub use jiff::Timestamp;
