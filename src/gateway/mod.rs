@@ -29,8 +29,8 @@ use crate::report::LeftoverOrder;
 use crate::risk::Risk;
 use crate::scope::Scope;
 use crate::shutdown::{
-    Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase, Saving, ShutdownReport,
-    Signals,
+    ClosePolicies, Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase, Saving,
+    ShutdownReport, Signals,
 };
 use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
@@ -315,6 +315,7 @@ impl Inner {
             exchanges,
             positions: Arc::clone(&self.positions),
             router: Arc::clone(&self.router),
+            policies: ClosePolicies::of(&self.config),
             saving: None,
             hooking: None,
             phase,

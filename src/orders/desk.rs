@@ -4,8 +4,11 @@
 //! The lock is held for a few microseconds and never across an await. The connection calls the
 //! desk directly with what the exchange says, so that an answer costs no extra task.
 
+mod closing;
 mod fallback;
 mod switching;
+
+pub(crate) use closing::ClosingPass;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,7 +112,7 @@ struct State {
     down_since: Option<Instant>,
     /// Whether the gateway has ended: nothing more will come.
     ended: bool,
-    /// Whether there was a connection when shutdown turned from cancelling to closing it.
+    /// Whether there was a connection when shutdown turned from trading to closing it.
     connected_before_close: Option<bool>,
 }
 
@@ -159,6 +162,19 @@ impl Desk {
         request: NewOrder,
     ) -> Result<(ClientOrderId, oneshot::Receiver<Result<Order, OrderError>>), OrderError> {
         let permit = self.gate.enter().map_err(|phase| OrderError::Stopping { phase })?;
+        if let Some(unread) = self.settings.journal.overfull() {
+            let what = format!("{unread} order updates are not read yet");
+            return Err(OrderError::Busy { what });
+        }
+        self.place(request, permit)
+    }
+
+    /// The same for an order that has a permit.
+    fn place(
+        self: &Arc<Self>,
+        request: NewOrder,
+        permit: Permit,
+    ) -> Result<(ClientOrderId, oneshot::Receiver<Result<Order, OrderError>>), OrderError> {
         let exchange = self.settings.exchange;
         if !self.settings.trading {
             return Err(OrderError::TradingDisabled { exchange });
@@ -170,10 +186,6 @@ impl Desk {
         if let Some(why) = self.settings.no_reduce_only.filter(|_| reduce_only) {
             return Err(InvalidOrder::ReduceOnlyUnsupported { instrument, why }.into());
         }
-        if let Some(unread) = self.settings.journal.overfull() {
-            let what = format!("{unread} order updates are not read yet");
-            return Err(OrderError::Busy { what });
-        }
         if let Some(waiting) = self.state().book.overfull() {
             let what = format!("{waiting} ended orders wait for the exchange to tell their fills");
             return Err(OrderError::Busy { what });
@@ -183,18 +195,23 @@ impl Desk {
                 what: format!("no more order ids: {error}"),
             })?;
 
+        let closes = permit.closes();
+        let reduce_only = reduce_only || closes;
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         state.check_restriction(exchange, &request)?;
         self.lane.reserve(reduce_only).map_err(|refusal| self.refused(&state, refusal))?;
         let now = self.now();
         let open = state.book.open_quantities(instrument);
-        let admitted = self.settings.risk.admit(&request, open, false, (now.wall, now.monotonic));
+        let admitted = self.settings.risk.admit(&request, open, closes, (now.wall, now.monotonic));
         if let Err(refusal) = admitted {
             self.lane.give_up(reduce_only);
             return Err(refusal.into());
         }
         let change = state.book.insert(id, request, now);
+        if closes {
+            state.book.closes_position(id);
+        }
         let desk = Arc::downgrade(self);
         let stored = Box::new(move |stored| {
             if let Some(desk) = desk.upgrade() {
@@ -357,7 +374,7 @@ impl Desk {
             };
             let mut state = self.state();
             let order = match &command {
-                Command::Submit(id, _) if self.gate.is_closed() => {
+                Command::Submit(id, permit) if !self.gate.allows(permit) => {
                     let reason = format!("the gateway is stopping (phase {})", self.gate.phase());
                     let effects = state.book.not_sent(*id, &reason, now);
                     self.carry_out(&mut state, effects);
@@ -651,7 +668,7 @@ impl Desk {
     pub(crate) fn close_gate(&self, phase: Phase) {
         let first = !self.gate.is_closed();
         self.gate.close(phase);
-        if phase > Phase::CancelPending {
+        if phase > Phase::ClosePositions {
             let connected = self.lane.state() != LaneState::Down;
             self.state().connected_before_close.get_or_insert(connected);
         }

@@ -1,6 +1,9 @@
 //! The gate: a new order needs a permit, and keeps it until its bytes are written or it is certain
 //! that they never will be. Closing the gate and waiting for the permits therefore means that no
 //! new order is written afterwards.
+//!
+//! In the phase that closes positions, orders that do so pass the closed gate. Their permits hold
+//! until that phase is over, and not a moment longer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,16 +25,26 @@ struct Inner {
 struct State {
     phase: Phase,
     out: usize,
+    /// Whether orders that close positions pass.
+    closing: bool,
 }
 
 /// The right to write one new order. Dropping it gives it back.
 pub(crate) struct Permit {
     inner: Arc<Inner>,
+    closes: bool,
+}
+
+impl Permit {
+    /// Whether it is for an order that closes a position.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
+    }
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        let state = Mutex::new(State { phase: Phase::Running, out: 0 });
+        let state = Mutex::new(State { phase: Phase::Running, out: 0, closing: false });
         Self { inner: Arc::new(Inner { state, returned: Notify::new() }) }
     }
 
@@ -42,7 +55,38 @@ impl Gate {
             return Err(state.phase);
         }
         state.out += 1;
-        Ok(Permit { inner: Arc::clone(&self.inner) })
+        Ok(Permit { inner: Arc::clone(&self.inner), closes: false })
+    }
+
+    /// Lets orders that close positions pass; tells whether that is new. The phase, if it is not the
+    /// one for it.
+    pub(crate) fn begin_closing(&self) -> Result<bool, Phase> {
+        let mut state = self.inner.state();
+        if state.phase != Phase::ClosePositions {
+            return Err(state.phase);
+        }
+        Ok(!std::mem::replace(&mut state.closing, true))
+    }
+
+    /// They do not pass any more.
+    pub(crate) fn end_closing(&self) {
+        self.inner.state().closing = false;
+    }
+
+    /// A permit for an order that closes a position, or the phase that forbids it.
+    pub(crate) fn enter_closing(&self) -> Result<Permit, Phase> {
+        let mut state = self.inner.state();
+        if !state.closing {
+            return Err(state.phase);
+        }
+        state.out += 1;
+        Ok(Permit { inner: Arc::clone(&self.inner), closes: true })
+    }
+
+    /// Whether an order with this permit may be written now.
+    pub(crate) fn allows(&self, permit: &Permit) -> bool {
+        let state = self.inner.state();
+        state.phase == Phase::Running || (permit.closes && state.closing)
     }
 
     /// Closes the gate, and tells those who come later which phase it is. It never goes back: an
@@ -50,6 +94,7 @@ impl Gate {
     pub(crate) fn close(&self, phase: Phase) {
         let mut state = self.inner.state();
         state.phase = state.phase.max(phase);
+        state.closing &= state.phase == Phase::ClosePositions;
     }
 
     /// Whether new orders are refused.
@@ -110,5 +155,30 @@ mod tests {
         assert_eq!(gate.enter().err(), Some(Phase::CancelPending));
         gate.close(Phase::StopNewOrders);
         assert_eq!(gate.enter().err(), Some(Phase::CancelPending));
+    }
+
+    #[tokio::test]
+    async fn only_orders_that_close_positions_pass_and_only_in_their_phase() {
+        let gate = Gate::new();
+        let early = gate.enter().unwrap();
+        assert_eq!(gate.begin_closing(), Err(Phase::Running));
+        gate.close(Phase::ClosePositions);
+        assert_eq!(gate.enter_closing().err(), Some(Phase::ClosePositions));
+        assert_eq!(gate.begin_closing(), Ok(true));
+        assert_eq!(gate.begin_closing(), Ok(false), "it is given once");
+        let permit = gate.enter_closing().unwrap();
+        assert!(gate.allows(&permit) && !gate.allows(&early));
+        assert_eq!(gate.enter().err(), Some(Phase::ClosePositions));
+        gate.end_closing();
+        assert!(!gate.allows(&permit) && gate.enter_closing().is_err());
+        assert_eq!(gate.begin_closing(), Ok(true));
+        gate.close(Phase::SaveState);
+        assert!(!gate.allows(&permit) && gate.enter_closing().is_err());
+        assert_eq!(gate.begin_closing(), Err(Phase::SaveState));
+        drop(early);
+        let mut drained = Box::pin(gate.drained());
+        assert!(futures::poll!(drained.as_mut()).is_pending());
+        drop(permit);
+        drained.await;
     }
 }

@@ -14,7 +14,7 @@ mod report;
 mod switch;
 
 pub(crate) use book::{Errands, Patience};
-pub(crate) use desk::{Desk, DeskSettings, Next};
+pub(crate) use desk::{ClosingPass, Desk, DeskSettings, Next};
 pub use error::OrderError;
 pub(crate) use gate::Permit;
 pub use handle::Orders;

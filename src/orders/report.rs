@@ -9,6 +9,7 @@ pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
     let order = &entry.order;
     let cancel = entry.cancel.as_ref();
     let fate = match order.status {
+        OrderStatus::Filled if entry.closing.is_some() => OrderFate::Filled,
         OrderStatus::Filled => OrderFate::FilledDuringCancel,
         OrderStatus::Canceled => OrderFate::Canceled,
         OrderStatus::Rejected => OrderFate::Rejected,

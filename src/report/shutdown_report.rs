@@ -55,7 +55,8 @@ pub enum Outcome {
     DeadlineForced,
     /// The operator ended it with a second signal.
     OperatorForced,
-    /// An order is open or unknown, and named in the report.
+    /// An order is open or unknown, or a position that was to be closed is not; each is named in
+    /// the report.
     OrdersLeft,
     /// State could not be saved.
     StateNotSaved,
@@ -95,7 +96,7 @@ impl Outcome {
             Self::Degraded => "orders and state are safe, but something failed on the way",
             Self::DeadlineForced => "the deadline ended the shutdown before its work was done",
             Self::OperatorForced => "the operator forced the exit",
-            Self::OrdersLeft => "orders are still open or unknown, see the list",
+            Self::OrdersLeft => "orders or positions are still open or unknown, see the lists",
             Self::StateNotSaved => "state could not be saved",
         }
     }
@@ -131,8 +132,9 @@ pub enum PhaseEnd {
 pub struct ExchangeReport {
     /// Its name in the configuration.
     pub exchange: ExchangeName,
-    /// Every order that was open, unknown or in flight when shutdown began, every one that is not
-    /// confirmed closed now, and every one whose single fills are not all known.
+    /// Every order that was open, unknown or in flight when shutdown began, every one that closed a
+    /// position, every one that is not confirmed closed now, and every one whose single fills are
+    /// not all known.
     pub orders: Vec<OrderReport>,
     /// Orders of the exchange's own list that are not the gateway's; they were left alone.
     pub foreign_orders: u64,
@@ -208,6 +210,8 @@ pub enum OrderFate {
     Canceled,
     /// It filled before the cancel reached it.
     FilledDuringCancel,
+    /// It filled whole, as it should: an order that closes a position.
+    Filled,
     /// The exchange refused it.
     Rejected,
     /// It expired.
@@ -233,6 +237,7 @@ impl OrderFate {
         match self {
             Self::Canceled => "canceled",
             Self::FilledDuringCancel => "filled_during_cancel",
+            Self::Filled => "filled",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::NotSent => "not_sent",

@@ -4,6 +4,7 @@
 //! the report and stops nothing. The root scope is never cancelled: each scope ends in its phase.
 
 mod alerting;
+mod closing;
 mod hooking;
 mod phases;
 mod saving;
@@ -21,6 +22,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+pub(crate) use closing::ClosePolicies;
+use closing::Closing;
 
 use super::budget::Budget;
 use crate::alerts::Alerts;
@@ -70,11 +74,11 @@ pub(crate) struct Saving {
 
 pub(crate) struct Coordinator {
     pub(crate) exchanges: Vec<Arc<ExchangeParts>>,
-    #[expect(dead_code, reason = "the closer comes next")]
     pub(crate) positions: Arc<Positions>,
     /// Knows the last prices.
-    #[expect(dead_code, reason = "the closer comes next")]
     pub(crate) router: Arc<Router>,
+    /// Which positions are closed, and how.
+    pub(crate) policies: ClosePolicies,
     pub(crate) saving: Option<Saving>,
     /// The hooks of the whole gateway; a drain of one exchange runs none.
     pub(crate) hooking: Option<Hooking>,
@@ -95,6 +99,8 @@ struct Course {
     started: Timestamp,
     phases: Vec<PhaseReport>,
     state: StateReport,
+    /// The positions, once every cancel was settled.
+    closings: Vec<Closing>,
 }
 
 impl Coordinator {
@@ -106,6 +112,7 @@ impl Coordinator {
             started: self.clock.now(),
             phases: Vec::new(),
             state: StateReport::default(),
+            closings: Vec::new(),
         };
         let walked = AssertUnwindSafe(self.walk(&mut course)).catch_unwind().await;
         if let Err(panic) = walked {
@@ -158,7 +165,12 @@ impl Coordinator {
                 Phase::CancelPending => self.timed(phase, &budget, self.cancel(began)).await,
                 Phase::SaveState => self.timed(phase, &budget, self.save(state)).await,
                 Phase::Disconnect => self.timed(phase, &budget, self.disconnect()).await,
-                // Positions are kept: closing them is a policy that nobody has asked for yet.
+                Phase::ClosePositions => {
+                    course.closings = self.closings();
+                    let limit = budget.allow(phase, Instant::now());
+                    let work = self.close_positions(&mut course.closings, limit);
+                    self.timed(phase, &budget, work).await
+                }
                 _ => self.timed(phase, &budget, std::future::ready(())).await,
             };
             match phase {
@@ -166,6 +178,7 @@ impl Coordinator {
                     self.scope.fail("orders were still being written when their phase ended");
                 }
                 Phase::CancelPending => self.name_unconfirmed(began),
+                Phase::ClosePositions => self.end_closing(&course.closings).await,
                 Phase::SaveState if report.ended != PhaseEnd::Done && self.saving.is_some() => {
                     course.state.error.get_or_insert_with(|| "saving took too long".to_owned());
                 }

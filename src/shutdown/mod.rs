@@ -13,7 +13,9 @@ pub use crate::report::{
     OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, PositionReport, ShutdownReport,
     Stage, StageReport, StateReport, SwitchKind, SwitchReport, SwitchState,
 };
-pub(crate) use coordinator::{Coordinator, ExchangeParts, Hooking, Saving, alert_stranded};
+pub(crate) use coordinator::{
+    ClosePolicies, Coordinator, ExchangeParts, Hooking, Saving, alert_stranded,
+};
 pub(crate) use hooks::Hooks;
 pub use hooks::{Hook, HookContext, HookRefused};
 pub(crate) use signals::Signals;

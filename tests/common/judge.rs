@@ -54,7 +54,7 @@ fn judge_order(order: &OrderReport, witness: &ExchangeLedger) {
     };
     let expected = match order.fate {
         OrderFate::Canceled => OrderStatus::Canceled,
-        OrderFate::FilledDuringCancel => OrderStatus::Filled,
+        OrderFate::FilledDuringCancel | OrderFate::Filled => OrderStatus::Filled,
         OrderFate::Rejected => OrderStatus::Rejected,
         OrderFate::Expired => OrderStatus::Expired,
         OrderFate::NotSent => panic!("the exchange saw {order:?}: {seen:?}"),

@@ -8,7 +8,7 @@ use super::exposure::Counted;
 use super::fills::Fetch;
 use super::{Change, Moment, Work};
 use crate::report::CancelPath;
-use crate::types::{Fill, OnShutdown, Order, OrderStatus, Quantity};
+use crate::types::{Fill, OnShutdown, Order, OrderStatus, Price, Quantity};
 
 /// One order with what the book needs beside what it tells.
 #[expect(clippy::struct_excessive_bools, reason = "facts that come true in any order")]
@@ -43,6 +43,8 @@ pub(in crate::orders) struct Entry {
     pub(in crate::orders) cancel: Option<Cancel>,
     /// The ids of the fills that are booked.
     fills: HashSet<String>,
+    /// Price and quantity of each, if it is an order of the shutdown that closes a position.
+    pub(in crate::orders) closing: Option<Vec<(Price, Quantity)>>,
     /// How far the fetching of those that are not is.
     pub(super) fetch: Fetch,
     /// What it counts for among what orders may still add to positions.
@@ -98,6 +100,7 @@ impl Entry {
             last_query_failure: None,
             cancel: None,
             fills: HashSet::new(),
+            closing: None,
             fetch: Fetch::default(),
             counted: Counted::default(),
         }
@@ -158,6 +161,9 @@ impl Entry {
     pub(super) fn book_fill(&mut self, fill: &Fill, cumulative: Option<Quantity>) -> Option<bool> {
         if !self.fills.insert(fill.fill_id.clone()) {
             return None;
+        }
+        if let Some(trades) = &mut self.closing {
+            trades.push((fill.price, fill.quantity));
         }
         let total = self.order.booked.0.checked_add(fill.quantity.0);
         self.order.booked = total.map_or(self.order.booked, Quantity);

@@ -156,6 +156,14 @@ impl Book {
         change
     }
 
+    /// A new order closes a position: what it trades is kept for the report, and so is itself.
+    pub(crate) fn closes_position(&mut self, id: ClientOrderId) {
+        if let Some(entry) = self.open.get_mut(&id) {
+            entry.closing = Some(Vec::new());
+            self.watched.insert(id);
+        }
+    }
+
     /// Takes an order back of which nobody has been told.
     pub(crate) fn withdraw(&mut self, id: ClientOrderId) {
         if let Some(entry) = self.open.remove(&id) {
@@ -211,6 +219,15 @@ impl Book {
     /// Every order that has not ended, in order of its id.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = &Order> {
         self.open.values().map(|entry| &entry.order)
+    }
+
+    /// An order of an instrument that may still trade, but for those that are kept on purpose, or of
+    /// which fills are missing.
+    pub(crate) fn unsettled(&self, instrument: Instrument) -> Option<&Order> {
+        let open = self.open.values().filter(|entry| !entry.is_kept() || entry.order.lacks_fills());
+        let ended = self.incomplete.iter().filter_map(|id| self.closed.get(id));
+        let mut orders = open.chain(ended).map(|entry| &entry.order);
+        orders.find(|order| order.instrument() == instrument)
     }
 
     /// How many orders of the exchange's list are not the gateway's.

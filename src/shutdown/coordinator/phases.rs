@@ -28,7 +28,8 @@ impl Coordinator {
             let confirmed = async {
                 exchange.desk.flat().await;
                 // A forced exit promises nothing, so that the exchange's own switch stays armed.
-                if !self.force.is_cancelled() {
+                // It stays armed, too, while positions are closed: that may leave an order unknown.
+                if !self.force.is_cancelled() && !self.will_close(exchange.name) {
                     exchange.desk.disarm_switch().await;
                 }
             };
@@ -51,11 +52,14 @@ impl Coordinator {
                 ..StageDetails::default()
             };
             stage(exchange, Stage::CancelsConfirmed, began, &details);
-            exchange.desk.leave_switch(if self.force.is_cancelled() {
-                "the exit was forced"
-            } else {
-                "the orders were not confirmed closed in time"
-            });
+            let forced = self.force.is_cancelled();
+            if forced || !exchange.desk.is_flat() || !self.will_close(exchange.name) {
+                exchange.desk.leave_switch(if forced {
+                    "the exit was forced"
+                } else {
+                    "the orders were not confirmed closed in time"
+                });
+            }
             for order in left {
                 let reason = order.reason.as_deref();
                 error!(

@@ -97,6 +97,7 @@ pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> C
         exchanges,
         positions: Arc::new(Positions::new([])),
         router: Arc::new(Router::new([])),
+        policies: ClosePolicies::default(),
         saving: None,
         hooking: None,
         phase: watch::channel(Phase::Running).0,
@@ -304,7 +305,8 @@ async fn a_database_that_hangs_gets_an_emergency_file_on_another_disk() {
     });
     let began = Instant::now();
     let (phases, state) = (Vec::new(), StateReport::default());
-    let course = Course { began, started: Timestamp::UNIX_EPOCH, phases, state };
+    let started = Timestamp::UNIX_EPOCH;
+    let course = Course { began, started, phases, state, closings: Vec::new() };
     let mut report = coordinator.report(course);
     // As after a panic, when nothing is known of the orders.
     report.outcome = Outcome::OrdersLeft;

@@ -5,7 +5,7 @@ use crate::report::{ExchangeReport, Failure, HookEnd, Outcome, PhaseEnd, Shutdow
 
 impl Coordinator {
     pub(super) fn report(&self, course: Course) -> ShutdownReport {
-        let Course { began, started, phases, state } = course;
+        let Course { began, started, phases, state, closings } = course;
         let exchanges: Vec<_> = self
             .exchanges
             .iter()
@@ -22,6 +22,7 @@ impl Coordinator {
         report.elapsed_ms = millis(began.elapsed());
         report.phases = phases;
         report.exchanges = exchanges;
+        report.positions = self.position_reports(&closings);
         report.stranded_orders =
             self.saving.as_ref().map_or_else(Vec::new, |saving| saving.stranded.clone());
         report.state = state;
@@ -48,7 +49,8 @@ impl Coordinator {
         let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
         let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
         let stranded = !report.stranded_orders.is_empty();
-        if leftovers || stranded || report.orders_left().next().is_some() {
+        let positions = report.positions_left().next().is_some();
+        if leftovers || stranded || positions || report.orders_left().next().is_some() {
             Outcome::OrdersLeft
         } else if self.saving.is_some() && !report.state.saved {
             Outcome::StateNotSaved
