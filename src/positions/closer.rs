@@ -14,6 +14,9 @@ use crate::types::{ClosingOrder, InstrumentSpec, NewOrder, Price, Quantity, Quot
 /// Orders of one plan at most; the rest of a position is closed after them.
 const MAX_ORDERS: usize = 16;
 
+/// Digits of an average price.
+const AVERAGE_DIGITS: u32 = 20;
+
 /// How a position may be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -78,6 +81,7 @@ impl fmt::Display for Obstacle {
                 write!(f, "no fresh price: the last is {age} ms old, {max} ms are allowed")
             }
             Self::PriceMoved { price, worst } => {
+                let (price, worst) = (price.0.normalize(), worst.0.normalize());
                 write!(f, "the price {price} is worse than {worst}, which max_slippage allows")
             }
             Self::Dust { rest, min } => {
@@ -230,7 +234,8 @@ pub(crate) fn average(
         sum = sum.checked_add(worth?)?;
     }
     let average = if inverse { quantity.checked_div(sum) } else { sum.checked_div(quantity) };
-    average.map(|average| Price(average.normalize()))
+    // Division leaves a trace in the last digits that no exchange means.
+    average.and_then(|average| average.round_sf(AVERAGE_DIGITS)).map(|it| Price(it.normalize()))
 }
 
 #[cfg(test)]
