@@ -56,6 +56,18 @@ impl ExchangeLedger {
     pub fn order(&self, client_id: &str) -> Option<&OrderRecord> {
         self.orders.iter().rev().find(|order| order.client_id == client_id)
     }
+
+    /// What the fills add up to by symbol, below zero where more was sold than bought; what adds up
+    /// to nothing is left out. Fees in the base asset of a spot market are taken off.
+    pub fn held(&self) -> BTreeMap<String, Decimal> {
+        let mut held: BTreeMap<String, Decimal> = BTreeMap::new();
+        for fill in &self.fills {
+            let fee = if fill.fee_is_base() { fill.fee } else { Decimal::ZERO };
+            *held.entry(fill.symbol.clone()).or_default() += fill.side.signed(fill.quantity) - fee;
+        }
+        held.retain(|_, quantity| !quantity.is_zero());
+        held
+    }
 }
 
 /// One order.
@@ -121,6 +133,17 @@ pub struct FillRecord {
     pub maker: bool,
     /// When.
     pub time: Timestamp,
+}
+
+impl FillRecord {
+    /// Whether the fee was taken in what a spot market trades: a symbol there begins with it and
+    /// goes on with the quote asset, as `BTCUSDT` and `BTC/USDT` do and `BTC-PERPETUAL` does not.
+    fn fee_is_base(&self) -> bool {
+        self.symbol.strip_prefix(self.fee_asset.as_str()).is_some_and(|rest| {
+            let quote = rest.strip_prefix('/').unwrap_or(rest);
+            !quote.is_empty() && quote.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    }
 }
 
 /// How a cancel ended.

@@ -10,7 +10,8 @@ use super::view::time_of_day;
 
 /// A line for each exchange's orders and one for each of its connections.
 pub(crate) fn render(ledger: &Ledger, colors: bool) -> String {
-    let header = ["exchange", "orders", "open now", "fills", "cancels", "cancelled"];
+    let header =
+        ["exchange", "orders", "open now", "fills", "cancels", "cancelled", "held by its fills"];
     let mut orders = new_table(&header, colors);
     let header = ["connection", "closed by", "gateway's close", "exchange's close", "ended"];
     let mut connections = new_table(&header, colors);
@@ -23,12 +24,22 @@ pub(crate) fn render(ledger: &Ledger, colors: bool) -> String {
             right(exchange.fills.len()),
             right(exchange.cancels.len()),
             right(cancelled(exchange)),
+            Cell::new(held(exchange)),
         ]);
         for connection in &exchange.connections {
             connections.add_row(connection_row(name, connection));
         }
     }
     format!("{}\n\n{}\n", shown(&orders), shown(&connections))
+}
+
+fn held(exchange: &ExchangeLedger) -> String {
+    let held = exchange.held();
+    if held.is_empty() {
+        return "nothing".to_owned();
+    }
+    let held = held.iter().map(|(symbol, quantity)| format!("{} {symbol}", quantity.normalize()));
+    held.collect::<Vec<_>>().join("\n")
 }
 
 fn cancelled(exchange: &ExchangeLedger) -> usize {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use exchange_gateway::config::ExchangeConfig;
 use exchange_gateway::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
 use exchange_gateway::state::{StateView, settle};
-use exchange_gateway::types::OrderStatus;
+use exchange_gateway::types::{ClosePolicy, OrderStatus};
 use exchange_gateway::{Config, Gateway, StateDirectory, StateError};
 use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
 use url::Url;
@@ -168,6 +168,8 @@ fn gateway_config(
             exchange.account_is_ours = true;
             exchange.dead_mans_switch = Some(SWITCH);
         }
+        // Its exchanges end with a demo, and what is held on them with it.
+        exchange.positions.on_shutdown = ClosePolicy::Close;
         for instrument in venue.instruments().iter().take(INSTRUMENTS) {
             let pair = match instrument.contract {
                 // A contract is no pair of assets; it goes by the exchange's own name.

@@ -102,7 +102,7 @@ impl<'g> Strategy<'g> {
     }
 
     /// Takes on one instrument after the other: buys with an immediate-or-cancel limit, sells at
-    /// the market.
+    /// the market; each what the other did before.
     async fn take(&self) {
         let specs = self.gateway.instruments();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -113,12 +113,21 @@ impl<'g> Strategy<'g> {
         let buys = turn.checked_div(count).unwrap_or(0).is_multiple_of(2);
         let order = if buys {
             let worst = spec.round_price(Price(quote.ask.0 * Decimal::new(1002, 3)));
-            let quantity = quantity(spec, quote.ask);
+            let quantity = self.size(spec, Side::Buy, quote.ask);
             NewOrder::limit(spec.instrument, Side::Buy, worst, quantity).immediate_or_cancel()
         } else {
-            NewOrder::market(spec.instrument, Side::Sell, quantity(spec, quote.bid))
+            NewOrder::market(spec.instrument, Side::Sell, self.size(spec, Side::Sell, quote.bid))
         };
         self.place(order).await;
+    }
+
+    /// What the other side traded before, or about the same value where it did not.
+    fn size(&self, spec: &InstrumentSpec, side: Side, price: Price) -> Quantity {
+        let positions = self.gateway.positions();
+        let held = positions.iter().find(|position| position.instrument == spec.instrument);
+        let held = held.map_or(Decimal::ZERO, |position| position.quantity);
+        let to_close = spec.round_quantity(Quantity(if side == Side::Sell { held } else { -held }));
+        if to_close >= spec.min_quantity { to_close } else { quantity(spec, price) }
     }
 
     fn stopping(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::positions::{Obstacle, Plan, Rules, Situation, average, plan};
 use crate::report::PositionReport;
 use crate::types::{
     ClientOrderId, ClosePolicy, ExchangeName, Instrument, InstrumentSpec, NewOrder, Order,
-    OrderKind, Position, Price, Quote, Side, TickData,
+    OrderKind, OrderStatus, Position, Price, Quote, Side, TickData,
 };
 
 /// What is kept of the phase for the answers to what was sent, at most.
@@ -252,13 +252,18 @@ impl Coordinator {
                     continue;
                 }
             };
+            let first = closing.orders.len();
             let placed = place(pass, &spec, closing, orders);
             self.settle(desk, closing).await;
+            if self.held(instrument) != held {
+                pause = PAUSE_MIN;
+            }
+            let is_whole = |id: &ClientOrderId| {
+                desk.get(*id).is_some_and(|order| order.status == OrderStatus::Filled)
+            };
             match placed {
-                Ok(()) if self.held(instrument) != held => {
-                    pause = PAUSE_MIN;
-                    continue;
-                }
+                Ok(()) if closing.orders[first..].iter().all(is_whole) => continue,
+                // The book has no more at this price: others have to come.
                 Ok(()) => {}
                 Err(OrderError::NotConnected { .. }) => desk.open().await,
                 Err(OrderError::Busy { .. } | OrderError::Restricted { .. }) => {}
