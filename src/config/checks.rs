@@ -7,9 +7,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::duration::format_duration;
-use super::{
-    Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, closing, hooks,
-};
+use super::{Config, ConfigError, ConnectionConfig, ExchangeConfig, Fault, closing, hooks};
 use crate::exchange::{DeadMansSwitch, SwitchScope};
 
 const MS: Duration = Duration::from_millis(1);

@@ -167,8 +167,9 @@ impl Coordinator {
                 Phase::Disconnect => self.timed(phase, &budget, self.disconnect()).await,
                 Phase::ClosePositions => {
                     course.closings = self.closings();
-                    let limit = budget.allow(phase, Instant::now());
-                    let work = self.close_positions(&mut course.closings, limit);
+                    let now = Instant::now();
+                    let ends = now + budget.allow(phase, now);
+                    let work = self.close_positions(&mut course.closings, ends);
                     self.timed(phase, &budget, work).await
                 }
                 _ => self.timed(phase, &budget, std::future::ready(())).await,

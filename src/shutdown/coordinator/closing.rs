@@ -21,7 +21,7 @@ use crate::positions::{Obstacle, Plan, Rules, Situation, average, plan};
 use crate::report::PositionReport;
 use crate::types::{
     ClientOrderId, ClosePolicy, ExchangeName, Instrument, InstrumentSpec, NewOrder, Order,
-    OrderKind, OrderStatus, Position, Price, Quote, Side, TickData,
+    OrderKind, OrderStatus, Position, Price, Quote, Side, TickData, Valuation,
 };
 
 /// What is kept of the phase for the answers to what was sent, at most.
@@ -115,18 +115,24 @@ impl Coordinator {
 
     /// Every position that this shutdown is about, as it is now.
     pub(super) fn closings(&self) -> Vec<Closing> {
-        let own = |name| self.exchanges.iter().any(|exchange| exchange.name == name);
         let all = self.positions.all();
-        let reported = all
-            .iter()
-            .filter(|held| self.saving.is_some() || own(held.instrument.exchange()))
-            .map(|held| Closing::new(held, self.policies.policy(held.instrument)));
-        reported.collect()
+        all.iter().filter(|held| self.is_about(held)).map(|held| self.closing(held)).collect()
     }
 
-    /// Closes what is to be closed, within `limit`.
-    pub(super) async fn close_positions(&self, closings: &mut [Closing], limit: Duration) {
-        let stop = Instant::now() + limit - SETTLE_LIMIT.min(limit / 4);
+    /// A drain is about the positions of its own exchange alone.
+    fn is_about(&self, position: &Position) -> bool {
+        let name = position.instrument.exchange();
+        self.saving.is_some() || self.exchanges.iter().any(|exchange| exchange.name == name)
+    }
+
+    fn closing(&self, position: &Position) -> Closing {
+        Closing::new(position, self.policies.policy(position.instrument))
+    }
+
+    /// Closes what is to be closed in a phase that ends then.
+    pub(super) async fn close_positions(&self, closings: &mut [Closing], ends: Instant) {
+        let left = ends.saturating_duration_since(Instant::now());
+        let stop = ends - SETTLE_LIMIT.min(left / 4);
         let mut groups: BTreeMap<ExchangeName, Vec<&mut Closing>> = BTreeMap::new();
         for closing in closings.iter_mut().filter(|closing| closing.is_wanted()) {
             groups.entry(closing.instrument.exchange()).or_default().push(closing);
@@ -331,17 +337,20 @@ impl Coordinator {
 
     /// Every position as it is now.
     pub(super) fn position_reports(&self, closings: &[Closing]) -> Vec<PositionReport> {
-        let now = self.closings();
-        let then = |instrument| closings.iter().find(|closing| closing.instrument == instrument);
-        let reports = now.iter().filter_map(|now| {
-            let position = self.positions.get(now.instrument)?;
-            Some(self.position_report(&position, then(now.instrument).unwrap_or(now)))
+        let now = self.positions.valued(|instrument| self.router.last(instrument));
+        let reports = now.iter().filter(|now| self.is_about(&now.position)).map(|now| {
+            let instrument = now.position.instrument;
+            match closings.iter().find(|closing| closing.instrument == instrument) {
+                Some(closing) => self.position_report(now, closing),
+                // The phase was not reached.
+                None => self.position_report(now, &self.closing(&now.position)),
+            }
         });
         reports.collect()
     }
 
-    fn position_report(&self, position: &Position, closing: &Closing) -> PositionReport {
-        let instrument = closing.instrument;
+    fn position_report(&self, now: &Valuation, closing: &Closing) -> PositionReport {
+        let (position, instrument) = (&now.position, closing.instrument);
         let exchange = self.exchanges.iter().find(|e| e.name == instrument.exchange());
         let trades = exchange.map_or_else(Vec::new, |e| e.desk.closing_trades(&closing.orders));
         let closed = trades.iter().map(|(_, quantity)| quantity.0).sum();
@@ -366,30 +375,12 @@ impl Coordinator {
             realized: position.realized,
             fees: position.fees,
             other_fees: position.other_fees.clone(),
-            unrealized: self.unrealized(position),
+            unrealized: now.unrealized,
             orders: closing.orders.clone(),
             not_closed: is_left.then(why),
             dust: is_left && closing.dust,
             difference: None,
         }
-    }
-
-    /// Profit of what is held at the last price that it could be closed at, or at the last trade.
-    fn unrealized(&self, position: &Position) -> Option<Decimal> {
-        let instrument = position.instrument;
-        let entry = position.entry?;
-        let last = self.router.last(instrument)?;
-        let quoted = last.quote.and_then(|tick| match tick.data {
-            TickData::Quote(quote) if position.quantity > Decimal::ZERO => Some(quote.bid),
-            TickData::Quote(quote) => Some(quote.ask),
-            TickData::Trade(_) => None,
-        });
-        let traded = || match last.trade?.data {
-            TickData::Trade(trade) => Some(trade.price),
-            TickData::Quote(_) => None,
-        };
-        let price = quoted.filter(|price| !price.is_zero()).or_else(traded)?;
-        self.positions.terms(instrument)?.profit(position.quantity, entry, price)
     }
 }
 
