@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::hangup::Hangups;
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
+use super::risk::{self, MarketView};
 use super::{Gateway, Inner, PreviousRun, keeper, lost};
 use crate::alerts::{Alerts, Origin};
-use super::risk::{self, MarketView};
 use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;

@@ -240,6 +240,7 @@ async fn positions_that_were_to_be_closed_are_told_with_what_is_left() {
         other_fees: std::collections::BTreeMap::new(),
         unrealized: None,
         orders: Vec::new(),
+        dust: false,
         not_closed: Some("no price".into()),
         difference: None,
     };
