@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -74,7 +75,8 @@ pub(crate) struct ConnectionRecord {
 #[derive(Default)]
 struct Stages {
     epoch: Option<Instant>,
-    reached: Vec<StageReport>,
+    /// With the moment, because a drain and a shutdown after it begin at different times.
+    reached: Vec<(Instant, Stage)>,
     close_sent: Option<u16>,
     close_received: Option<u16>,
     problem: Option<String>,
@@ -130,7 +132,7 @@ impl ConnectionRecord {
     pub(super) fn reached(&self, stage: Stage, code: Option<u16>, reason: Option<&str>) {
         let mut stages = self.stages();
         let Some(epoch) = stages.epoch else { return };
-        let known = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        let known = |stage| stages.reached.iter().any(|(_, known)| *known == stage);
         // A connection that closed in order is not dropped as well.
         if known(stage) || (stage == Stage::Dropped && known(Stage::TcpClosed)) {
             return;
@@ -142,8 +144,9 @@ impl ConnectionRecord {
             _ => {}
         }
         let details = StageDetails { code, reason, ..StageDetails::default() };
-        let elapsed_ms = log_stage(self.exchange, self.kind.as_str(), stage, epoch, &details);
-        stages.reached.push(StageReport { stage, elapsed_ms });
+        let now = Instant::now();
+        log_stage(self.exchange, self.kind.as_str(), stage, now - epoch, &details);
+        stages.reached.push((now, stage));
     }
 
     /// The exchange did not acknowledge the unsubscription in time.
@@ -167,7 +170,13 @@ impl ConnectionRecord {
 
     pub(crate) fn report(&self) -> ConnectionReport {
         let stages = self.stages();
-        let has = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        let has = |stage| stages.reached.iter().any(|(_, known)| *known == stage);
+        let since = |at: Instant| {
+            stages.epoch.map_or(Duration::ZERO, |epoch| at.saturating_duration_since(epoch))
+        };
+        let closed_earlier = stages.epoch.is_some_and(|epoch| {
+            stages.reached.last().is_some_and(|(reached, _)| *reached < epoch)
+        });
         let closed_in_order =
             has(Stage::CloseFrameSent) && has(Stage::CloseFrameReceived) && has(Stage::TcpClosed);
         let problem = match &stages.problem {
@@ -181,7 +190,12 @@ impl ConnectionRecord {
         };
         ConnectionReport {
             connection: self.kind.as_str().to_owned(),
-            stages: stages.reached.clone(),
+            closed_earlier,
+            stages: stages
+                .reached
+                .iter()
+                .map(|&(at, stage)| StageReport::new(stage, millis(since(at))))
+                .collect(),
             close_sent: stages.close_sent,
             close_received: stages.close_received,
             closed_in_order,
@@ -199,15 +213,15 @@ pub(crate) struct StageDetails<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
-/// Logs a disconnect stage in the form that `inspect` reads, and tells the time since `epoch`.
+/// Logs a disconnect stage in the form that `inspect` reads, and tells its time in milliseconds.
 pub(crate) fn log_stage(
     exchange: ExchangeName,
     connection: &str,
     stage: Stage,
-    epoch: Instant,
+    elapsed: Duration,
     details: &StageDetails<'_>,
 ) -> u64 {
-    let elapsed_ms = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed_ms = millis(elapsed);
     let &StageDetails { count, unconfirmed, code, reason } = details;
     info!(
         target: "exchange_gateway::stage",
@@ -215,4 +229,8 @@ pub(crate) fn log_stage(
         "disconnect stage"
     );
     elapsed_ms
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

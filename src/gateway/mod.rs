@@ -322,6 +322,7 @@ impl Inner {
             config: self.config.shutdown.clone(),
             clock: Arc::clone(&self.clock),
             alerts: self.alerts.clone(),
+            order_stages: std::sync::Mutex::default(),
             scope,
             force: self.force.clone(),
             trigger,

@@ -733,10 +733,19 @@ impl Desk {
 
     /// What became of every order that shutdown found unfinished.
     pub(crate) fn order_reports(&self) -> Vec<OrderReport> {
+        self.reports(None)
+    }
+
+    /// The same, with the times since the shutdown began.
+    pub(crate) fn order_reports_since(&self, began: Instant) -> Vec<OrderReport> {
+        self.reports(Some(began))
+    }
+
+    fn reports(&self, began: Option<Instant>) -> Vec<OrderReport> {
         let state = self.state();
         let connected = state.connected_before_close;
         let connected = connected.unwrap_or_else(|| self.lane.state() != LaneState::Down);
-        state.book.watched().map(|entry| order_report(entry, connected)).collect()
+        state.book.watched().map(|entry| order_report(entry, connected, began)).collect()
     }
 
     /// Orders of the exchange's list that are not the gateway's.

@@ -1,11 +1,14 @@
 //! What became of an order, in words for the shutdown report.
 
+use tokio::time::Instant;
+
 use super::book::{Cancel, Entry};
 use crate::report::{OrderFate, OrderReport};
 use crate::types::OrderStatus;
 
-/// The report on one order. `connected` tells whether there was a connection to cancel it over.
-pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
+/// The report on one order. `connected` tells whether there was a connection to cancel it over, and
+/// `began` when the shutdown began.
+pub(super) fn order_report(entry: &Entry, connected: bool, began: Option<Instant>) -> OrderReport {
     let order = &entry.order;
     let cancel = entry.cancel.as_ref();
     let fate = match order.status {
@@ -21,11 +24,9 @@ pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
         OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
         OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
     };
-    let confirmed_after_ms = cancel
-        .and_then(|cancel| cancel.first_written)
-        .zip(entry.ended)
-        .map(|(written, ended)| ended.saturating_duration_since(written))
-        .and_then(|time| u64::try_from(time.as_millis()).ok());
+    let written = cancel.and_then(|cancel| cancel.first_written);
+    let confirmed_after_ms = written.zip(entry.ended).and_then(|(from, to)| millis(from, to));
+    let since = |at: Option<Instant>| began.zip(at).and_then(|(from, to)| millis(from, to));
     let reason = if fate.is_left() {
         Some(why_left(entry, cancel, connected))
     } else {
@@ -41,10 +42,16 @@ pub(super) fn order_report(entry: &Entry, connected: bool) -> OrderReport {
         filled: order.filled,
         booked: order.booked,
         cancel_attempts: cancel.map_or(0, |cancel| cancel.attempts),
+        cancel_sent_ms: since(written),
+        ended_ms: since(entry.ended),
         confirmed_after_ms,
         cancel_path: entry.confirmed_over,
         reason,
     }
+}
+
+fn millis(from: Instant, to: Instant) -> Option<u64> {
+    u64::try_from(to.saturating_duration_since(from).as_millis()).ok()
 }
 
 fn why_left(entry: &Entry, cancel: Option<&Cancel>, connected: bool) -> String {

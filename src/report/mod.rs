@@ -6,6 +6,8 @@ mod closing;
 mod hook;
 mod least;
 mod phase;
+mod profit;
+mod reasons;
 mod shutdown_report;
 mod switch;
 
@@ -14,8 +16,12 @@ pub use closing::{ClosePolicy, PositionReport};
 pub use hook::{HookEnd, HookPriority, HookReport};
 pub use least::LeastTime;
 pub use phase::{Phase, Stage};
+pub use profit::ProfitTotal;
 pub use shutdown_report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,
     Outcome, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
 };
 pub use switch::{SwitchKind, SwitchReport, SwitchState};
+
+#[cfg(test)]
+mod tests;

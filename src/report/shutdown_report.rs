@@ -17,6 +17,9 @@ pub struct ShutdownReport {
     pub started: Timestamp,
     /// From beginning to end, in milliseconds.
     pub elapsed_ms: u64,
+    /// What it was allowed in all, in milliseconds; absent in reports of versions that did not tell.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     /// Every phase that was entered, in order.
     pub phases: Vec<PhaseReport>,
     /// Every exchange, in the order of the configuration.
@@ -107,6 +110,10 @@ impl Outcome {
 pub struct PhaseReport {
     /// Which.
     pub phase: Phase,
+    /// When it began, in milliseconds since the shutdown did; absent in reports of versions that did
+    /// not tell, see [`ShutdownReport::phase_starts`].
+    #[serde(default)]
+    pub began_ms: Option<u64>,
     /// Time it was allowed, in milliseconds.
     pub budget_ms: u64,
     /// Time it took, in milliseconds.
@@ -144,6 +151,9 @@ pub struct ExchangeReport {
     /// How its dead-man's switch was left.
     #[serde(default)]
     pub dead_mans_switch: SwitchReport,
+    /// The stages of its orders, where it trades: intake stopped, cancels sent, cancels confirmed.
+    #[serde(default)]
+    pub stages: Vec<StageReport>,
     /// Each of its connections.
     pub connections: Vec<ConnectionReport>,
 }
@@ -181,6 +191,13 @@ pub struct OrderReport {
     pub booked: Quantity,
     /// How often a cancel was written for it.
     pub cancel_attempts: u32,
+    /// When the first cancel was written, in milliseconds since the shutdown began; 0 if before.
+    #[serde(default)]
+    pub cancel_sent_ms: Option<u64>,
+    /// When the exchange's word on its end came, in milliseconds since the shutdown began; 0 if
+    /// before.
+    #[serde(default)]
+    pub ended_ms: Option<u64>,
     /// From the first cancel to the terminal update, in milliseconds.
     pub confirmed_after_ms: Option<u64>,
     /// Which way the exchange's word on the end of a cancelled order came.
@@ -253,6 +270,9 @@ impl OrderFate {
 pub struct ConnectionReport {
     /// `market` or `trading`.
     pub connection: String,
+    /// Whether it was closed before the shutdown began, by a drain; its stages are then at 0.
+    #[serde(default)]
+    pub closed_earlier: bool,
     /// Its disconnect stages with the time since shutdown began.
     pub stages: Vec<StageReport>,
     /// The code of the close frame that the gateway sent.
@@ -272,6 +292,19 @@ pub struct StageReport {
     pub stage: super::Stage,
     /// Milliseconds since the shutdown (or the drain of this exchange) began.
     pub elapsed_ms: u64,
+    /// Orders that it is about: to be cancelled, or confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Orders that were not confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<u64>,
+}
+
+impl StageReport {
+    /// A stage and when it was reached.
+    pub fn new(stage: super::Stage, elapsed_ms: u64) -> Self {
+        Self { stage, elapsed_ms, count: None, unconfirmed: None }
+    }
 }
 
 /// What was saved.
@@ -310,6 +343,7 @@ impl ShutdownReport {
             trigger: trigger.into(),
             started,
             elapsed_ms: 0,
+            deadline_ms: None,
             phases: Vec::new(),
             exchanges: Vec::new(),
             positions: Vec::new(),
@@ -320,6 +354,27 @@ impl ShutdownReport {
             state: StateReport::default(),
             failures: Vec::new(),
         }
+    }
+
+    /// When each phase began, in milliseconds since the shutdown did. Where a report does not tell, a
+    /// phase is taken to follow the one before at once.
+    pub fn phase_starts(&self) -> Vec<u64> {
+        let mut next = 0;
+        let start = |phase: &PhaseReport| {
+            let began = phase.began_ms.unwrap_or(next);
+            next = began.saturating_add(phase.used_ms);
+            began
+        };
+        self.phases.iter().map(start).collect()
+    }
+
+    /// Whether state was to be saved: a drain of one exchange saves none.
+    pub fn state_was_due(&self) -> bool {
+        let state = &self.state;
+        state.saved
+            || !state.directory.is_empty()
+            || state.error.is_some()
+            || self.outcome == Outcome::StateNotSaved
     }
 
     /// Positions that were to be closed and are not.

@@ -14,7 +14,7 @@ pub(crate) use alerting::alert_stranded;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -35,7 +35,7 @@ use crate::market::Router;
 use crate::orders::Desk;
 use crate::positions::Positions;
 use crate::report::{
-    LeftoverOrder, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, StateReport,
+    LeftoverOrder, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
 };
 use crate::scope::{Scope, panic_message};
 use crate::state::{Database, SavedTicks, StateDirectory};
@@ -86,6 +86,8 @@ pub(crate) struct Coordinator {
     pub(crate) config: ShutdownConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) alerts: Alerts,
+    /// The stages that the orders of each exchange have reached.
+    pub(crate) order_stages: Mutex<Vec<(ExchangeName, StageReport)>>,
     /// The scope whose failures the report lists.
     pub(crate) scope: Scope,
     /// Cancelled when the operator forces the exit.
@@ -160,6 +162,7 @@ impl Coordinator {
         for phase in Phase::WORKING {
             self.enter(phase);
             let state = &mut course.state;
+            let began_ms = Some(millis(began.elapsed()));
             let report = match phase {
                 Phase::StopNewOrders => self.timed(phase, &budget, self.stop_intake(began)).await,
                 Phase::CancelPending => self.timed(phase, &budget, self.cancel(began)).await,
@@ -187,7 +190,7 @@ impl Coordinator {
                 _ => {}
             }
             self.alert_phase(&report, budget.limit(phase), began);
-            course.phases.push(report);
+            course.phases.push(PhaseReport { began_ms, ..report });
         }
     }
 
@@ -259,6 +262,7 @@ impl Coordinator {
         let ended = self.with_hooks(phase, limit, work).await;
         let report = PhaseReport {
             phase,
+            began_ms: None,
             budget_ms: millis(limit),
             used_ms: millis(began.elapsed()),
             ended,

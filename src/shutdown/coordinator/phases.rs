@@ -1,18 +1,20 @@
 //! The work of each phase but that of saving.
 
+use std::sync::PoisonError;
+
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
 use super::{CUT_LIMIT, Coordinator, ExchangeParts};
 use crate::connection::{StageDetails, log_stage};
-use crate::report::{OrderReport, Stage};
+use crate::report::{OrderReport, Stage, StageReport};
 
 impl Coordinator {
     pub(super) async fn stop_intake(&self, began: Instant) {
         join_all(self.exchanges.iter().map(|exchange| async move {
             exchange.desk.gate_drained().await;
-            stage(exchange, Stage::IntakeStopped, began, &StageDetails::default());
+            self.stage(exchange, Stage::IntakeStopped, began, &StageDetails::default());
         }))
         .await;
     }
@@ -23,10 +25,11 @@ impl Coordinator {
             let sent = async {
                 exchange.desk.cancels_written().await;
                 let details = StageDetails { count: Some(count), ..StageDetails::default() };
-                stage(exchange, Stage::CancelsSent, began, &details);
+                self.stage(exchange, Stage::CancelsSent, began, &details);
             };
             let confirmed = async {
                 exchange.desk.flat().await;
+                self.name_confirmed(exchange, began);
                 // A forced exit promises nothing, so that the exchange's own switch stays armed.
                 // It stays armed, too, while positions are closed: that may leave an order unknown.
                 if !self.force.is_cancelled() && !self.will_close(exchange.name) {
@@ -38,20 +41,23 @@ impl Coordinator {
         .await;
     }
 
-    /// Logs how the cancels ended, and every order whose cancel was not confirmed.
+    /// Logs that the cancels of an exchange have ended, at that moment, unless orders are left.
+    fn name_confirmed(&self, exchange: &ExchangeParts, began: Instant) {
+        let orders = exchange.desk.order_reports();
+        if !orders.iter().any(|order| order.fate.is_left()) {
+            self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(&orders));
+        }
+    }
+
+    /// Logs how the other cancels ended, and every order whose cancel was not confirmed.
     pub(super) fn name_unconfirmed(&self, began: Instant) {
         for exchange in &self.exchanges {
             let orders = exchange.desk.order_reports();
-            let cancelled = orders.iter().filter(|order| order.cancel_attempts > 0);
             let left: Vec<&OrderReport> =
                 orders.iter().filter(|order| order.fate.is_left()).collect();
-            let count = cancelled.filter(|order| !order.fate.is_left()).count();
-            let details = StageDetails {
-                count: Some(count),
-                unconfirmed: Some(left.len()),
-                ..StageDetails::default()
-            };
-            stage(exchange, Stage::CancelsConfirmed, began, &details);
+            if !left.is_empty() || !self.has_reached(exchange, Stage::CancelsConfirmed) {
+                self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(&orders));
+            }
             let forced = self.force.is_cancelled();
             if forced || !exchange.desk.is_flat() || !self.will_close(exchange.name) {
                 exchange.desk.leave_switch(if forced {
@@ -102,8 +108,46 @@ impl Coordinator {
         }))
         .await;
     }
+
+    /// Logs a stage of an exchange's orders and keeps it for the report.
+    fn stage(
+        &self,
+        exchange: &ExchangeParts,
+        stage: Stage,
+        began: Instant,
+        details: &StageDetails<'_>,
+    ) {
+        let elapsed_ms = log_stage(exchange.name, "orders", stage, began.elapsed(), details);
+        let count = |count: Option<usize>| count.map(|count| count as u64);
+        let (count, unconfirmed) = (count(details.count), count(details.unconfirmed));
+        let report = StageReport { stage, elapsed_ms, count, unconfirmed };
+        let mut stages = self.order_stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.push((exchange.name, report));
+    }
+
+    fn has_reached(&self, exchange: &ExchangeParts, stage: Stage) -> bool {
+        let stages = self.order_stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.iter().any(|(name, reached)| *name == exchange.name && reached.stage == stage)
+    }
+
+    /// The stages of an exchange's orders; one that only has market data has none to tell.
+    pub(super) fn stages_of(&self, exchange: &ExchangeParts) -> Vec<StageReport> {
+        if !exchange.connections.iter().any(|c| c.kind().as_str() == "trading") {
+            return Vec::new();
+        }
+        let stages = self.order_stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = stages.iter().filter(|(name, _)| *name == exchange.name);
+        own.map(|(_, stage)| stage.clone()).collect()
+    }
 }
 
-fn stage(exchange: &ExchangeParts, stage: Stage, began: Instant, details: &StageDetails<'_>) {
-    log_stage(exchange.name, "orders", stage, began, details);
+/// How many cancelled orders are confirmed closed, and how many orders are not.
+fn confirmed(orders: &[OrderReport]) -> StageDetails<'static> {
+    let left = |order: &&OrderReport| order.fate.is_left();
+    let cancelled = orders.iter().filter(|order| order.cancel_attempts > 0);
+    StageDetails {
+        count: Some(cancelled.filter(|order| !left(order)).count()),
+        unconfirmed: Some(orders.iter().filter(left).count()),
+        ..StageDetails::default()
+    }
 }

@@ -104,6 +104,7 @@ pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> C
         config: ShutdownConfig::default(),
         clock: Arc::new(SystemClock),
         alerts: Alerts::silent(),
+        order_stages: std::sync::Mutex::default(),
         scope: root.clone(),
         force: CancellationToken::new(),
         trigger: "test".into(),

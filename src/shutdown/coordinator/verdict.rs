@@ -11,15 +11,17 @@ impl Coordinator {
             .iter()
             .map(|exchange| ExchangeReport {
                 exchange: exchange.name,
-                orders: exchange.desk.order_reports(),
+                orders: exchange.desk.order_reports_since(began),
                 foreign_orders: exchange.desk.foreign_orders() as u64,
                 leftover_orders: exchange.desk.leftovers(),
                 dead_mans_switch: exchange.desk.switch_report(),
+                stages: self.stages_of(exchange),
                 connections: exchange.connections.iter().map(|c| c.report()).collect(),
             })
             .collect();
         let mut report = ShutdownReport::new(Outcome::Clean, self.trigger.clone(), started);
         report.elapsed_ms = millis(began.elapsed());
+        report.deadline_ms = Some(millis(self.config.deadline));
         report.phases = phases;
         report.exchanges = exchanges;
         report.positions = self.position_reports(&closings);
