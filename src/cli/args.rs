@@ -24,6 +24,7 @@ Examples:
   exchange-gateway check --config gateway.toml
   exchange-gateway inspect gateway.log
   exchange-gateway decode --exchange kraken --connection market recorded.jsonl | jq .price
+  exchange-gateway report --html shutdown.html
 
 Exit codes of `run` and `demo`:
    0  every order confirmed closed, state saved, every connection closed in order
@@ -35,7 +36,7 @@ Exit codes of `run` and `demo`:
    1  the gateway could not start; no order was sent
    2  wrong arguments or configuration; nothing was started
 Of the others: 0 all is well, 1 `inspect` found something missing, `decode` met an unreadable
-message, `state` found damage or `risk` a tripped kill switch, 2 wrong arguments, a faulty configuration or an unreadable file.";
+message, `state` found damage, `report` no readable report or `risk` a tripped kill switch, 2 wrong arguments, a faulty configuration or an unreadable file.";
 
 #[derive(Debug, Parser)]
 #[command(name = "exchange-gateway", version, about = "A WebSocket gateway to several exchanges \
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     State(super::state_args::StateArgs),
     Risk(super::risk::RiskArgs),
+    Report(ReportArgs),
     Completions(CompletionsArgs),
 }
 
@@ -234,6 +236,36 @@ fn adapter_parser() -> impl clap::builder::TypedValueParser<Value = AdapterKind>
     use clap::builder::{PossibleValuesParser, TypedValueParser};
     PossibleValuesParser::new(AdapterKind::ALL.iter().map(|kind| kind.as_str()))
         .try_map(|name| AdapterKind::from_name(&name).ok_or_else(|| format!("no adapter `{name}`")))
+}
+
+const REPORT_HELP: &str = "\
+Examples:
+  exchange-gateway report --state-dir gateway-state
+  exchange-gateway report 12 --html shutdown.html
+  exchange-gateway report --json | jq '.exchanges[].orders[] | select(.fate == \"unknown\")'
+
+Exit codes: 0 the report is shown, whatever its verdict; 1 the run has no report, or it cannot be
+read; 2 there is no such run or no database, or the file cannot be written.";
+
+/// Show the shutdown report of a past run
+///
+/// Prints the report as tables. With --html it is written as one page that needs nothing else: with
+/// a timeline of phases, hooks, orders and connections, for a browser, a mail or a printer. May be
+/// used beside a running gateway.
+#[derive(Debug, clap::Args)]
+#[command(after_help = REPORT_HELP)]
+pub(crate) struct ReportArgs {
+    /// The run's number, as `state show runs` tells it [default: the newest with a report]
+    #[arg(value_name = "RUN", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) run: Option<i64>,
+    /// Write it as a page; the file is replaced
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Print it as JSON, with the run, the exit code, the reasons for it, and the profit by currency
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: super::state_args::StatePlace,
 }
 
 /// Print a completion script for a shell

@@ -13,6 +13,7 @@ mod lines;
 mod logging;
 mod output;
 mod reload;
+mod report;
 mod report_table;
 mod risk;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Decode(args) => decode::decode(&args),
         Command::State(args) => state::state(&args),
         Command::Risk(args) => risk::risk(&args),
+        Command::Report(args) => report::report(&args),
         Command::Completions(args) => completions::completions(&args),
     };
     let code = result.unwrap_or_else(|error| {

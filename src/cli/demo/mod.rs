@@ -109,7 +109,8 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         "\nWhat the exchanges saw (an independent ledger)\n{}\n\
          state directory  {state}\n\
          JSON log         {log}\n\
-         see its stages   exchange-gateway inspect {log}",
+         see its stages   exchange-gateway inspect {log}\n\
+         see it as a page exchange-gateway report --html report.html --state-dir {state}",
         ledger_table::render(&ledger, screen::stdout_colors()),
         log = log.display(),
     ));

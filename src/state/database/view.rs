@@ -151,6 +151,17 @@ impl StateView {
         self.newest(&RUNS, " ORDER BY id DESC", limit, rows::run)
     }
 
+    /// One run by its number.
+    pub fn run(&self, id: i64) -> Result<Viewed<RunSummary>, StateError> {
+        self.selected(&RUNS, " WHERE id = ?", params![id], rows::run)
+    }
+
+    /// The newest run that has a report.
+    pub fn last_reported_run(&self) -> Result<Viewed<RunSummary>, StateError> {
+        let rest = " WHERE length(report) > 0 ORDER BY id DESC LIMIT 1";
+        self.selected(&RUNS, rest, params![], rows::run)
+    }
+
     /// The last ticks, by the instruments' names.
     pub fn last_ticks(&self) -> Result<Viewed<LastTick>, StateError> {
         let mut damaged = Vec::new();
@@ -166,10 +177,19 @@ impl StateView {
         limit: usize,
         decode: impl Fn(&[super::checksum::Cell<'_>]) -> Result<T, String>,
     ) -> Result<Viewed<T>, StateError> {
-        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
         let limit = params![i64::try_from(limit).unwrap_or(i64::MAX)];
-        let rest = format!("{order} LIMIT ?");
-        collect(&self.connection, table, &rest, limit, &mut damaged, &mut rows, decode)
+        self.selected(table, &format!("{order} LIMIT ?"), limit, decode)
+    }
+
+    fn selected<T>(
+        &self,
+        table: &schema::Table,
+        rest: &str,
+        parameters: impl rusqlite::Params,
+        decode: impl Fn(&[super::checksum::Cell<'_>]) -> Result<T, String>,
+    ) -> Result<Viewed<T>, StateError> {
+        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
+        collect(&self.connection, table, rest, parameters, &mut damaged, &mut rows, decode)
             .map_err(|error| self.failed(error))?;
         Ok(Viewed { rows, damaged })
     }
