@@ -111,6 +111,11 @@ impl Cell {
         Self { class: "", html: badge(mood, word) }
     }
 
+    /// Sets it as numbers are set.
+    pub(super) fn as_number(self) -> Self {
+        Self { class: "number", ..self }
+    }
+
     /// Adds a smaller line under it.
     pub(super) fn under(mut self, line: Option<impl Display>) -> Self {
         if let Some(line) = line {

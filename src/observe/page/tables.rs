@@ -11,9 +11,16 @@ use crate::report::{
     SwitchState,
 };
 
+/// Digits of averages and profits; the JSON has them all.
+const DIGITS: u32 = 10;
+
+fn rounded(value: Decimal) -> Decimal {
+    value.round_sf(DIGITS).unwrap_or(value).normalize()
+}
+
 /// A sum of money with its sign.
 pub(super) fn signed(value: Decimal) -> String {
-    let value = value.normalize();
+    let value = rounded(value);
     if value > Decimal::ZERO { format!("+{value}") } else { value.to_string() }
 }
 
@@ -35,10 +42,10 @@ pub(super) fn positions(page: &mut String, report: &ShutdownReport) {
         "profit",
     ]);
     for position in &report.positions {
-        let price = |price: Option<crate::types::Price>| price.map(|price| price.0.normalize());
+        let price = |price: Option<crate::types::Price>| price.map(|price| rounded(price.0));
         let quantity = |quantity: Decimal| Cell::number(quantity.normalize());
         let left = if position.is_left() {
-            Cell::badge(Mood::Bad, position.left.normalize())
+            Cell::badge(Mood::Bad, position.left.normalize()).as_number()
         } else {
             quantity(position.left)
         };
@@ -51,7 +58,7 @@ pub(super) fn positions(page: &mut String, report: &ShutdownReport) {
             Cell::maybe(price(position.exit)),
             left,
             Cell::number(signed(position.realized)),
-            quantity(position.fees),
+            Cell::number(rounded(position.fees)),
             Cell::maybe(position.unrealized.map(signed)),
             Cell::number(format!("{} {}", signed(position.profit()), position.currency)),
         ]);
@@ -70,7 +77,7 @@ pub(super) fn positions(page: &mut String, report: &ShutdownReport) {
             nothing(),
             nothing(),
             Cell::number(signed(total.realized)),
-            Cell::number(total.fees.normalize()),
+            Cell::number(rounded(total.fees)),
             Cell::number(signed(total.unrealized)),
             Cell::number(format!("{} {currency}", signed(total.net))),
         ]);
