@@ -24,6 +24,7 @@ fn position(currency: &str, realized: &str, unrealized: Option<&str>) -> Positio
         other_fees: std::collections::BTreeMap::default(),
         unrealized: unrealized.map(|text| text.parse().unwrap()),
         orders: Vec::new(),
+        dust: false,
         not_closed: Some("no price".into()),
         difference: None,
     }

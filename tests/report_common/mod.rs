@@ -138,6 +138,7 @@ fn position(pair: &str, currency: &str) -> PositionReport {
         other_fees: [("BNB".to_owned(), decimal("0.001"))].into(),
         unrealized: Some(decimal("0")),
         orders: vec!["gw0abc1close1".parse().unwrap()],
+        dust: false,
         not_closed: None,
         difference: None,
     }

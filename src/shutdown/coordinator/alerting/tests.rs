@@ -187,6 +187,7 @@ async fn alerts_are_delivered_beside_the_phases_that_follow() {
 async fn a_phase_that_the_deadline_cuts_short_is_told_when_it_ends() {
     let bench = bench(Receiver(None));
     let ended = |budget: Duration, ended| PhaseReport {
+        began_ms: Some(0),
         phase: Phase::CancelPending,
         budget_ms: millis(budget),
         used_ms: millis(budget),
