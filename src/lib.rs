@@ -25,7 +25,7 @@ pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use connection::{ConnectionSnapshot, ConnectionStatus};
 pub use environment::{Environment, MakeConnector};
-pub use gateway::{DrainError, Gateway, PreviousRun, StartError};
+pub use gateway::{DrainError, Gateway, PreviousRun, ResumeError, StartError};
 pub use market::{Delivery, Gap, LastTick, MarketEvent, Ticks, UnknownInstrument};
 pub use net::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
 pub use orders::{OrderError, OrderUpdate, OrderUpdates, Orders};

@@ -99,8 +99,11 @@ impl Driver {
     async fn supervise(&mut self, life: &mut Life) {
         while !self.is_over() {
             self.record.set_status(ConnectionStatus::Connecting);
-            let outcome = self.attempt(life.heard).await;
-            life.heard = outcome.heard.or(life.heard);
+            let outcome = self.attempt(life.heard.or(self.record.heard())).await;
+            if let Some(heard) = outcome.heard {
+                life.heard = outcome.heard;
+                self.record.set_heard(heard);
+            }
             if let Role::Trading { desk } = &self.role {
                 desk.session_lost(&outcome.ending.to_string());
             }

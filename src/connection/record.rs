@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::exchange::ConnectionKind;
 use crate::report::{ConnectionReport, Stage, StageReport};
-use crate::types::ExchangeName;
+use crate::types::{ExchangeName, Timestamp};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +56,7 @@ pub struct ConnectionSnapshot {
     pub unreadable: u64,
     /// Well-formed messages of no interest since start.
     pub ignored: u64,
-    /// Times it was live again after it was lost.
+    /// Times it was live again after it was lost, or after its exchange was drained.
     pub reconnects: u64,
 }
 
@@ -70,6 +70,8 @@ pub(crate) struct ConnectionRecord {
     pub(super) unreadable: AtomicU64,
     pub(super) ignored: AtomicU64,
     pub(super) reconnects: AtomicU64,
+    /// When the exchange last said something on a connection that was live.
+    heard: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -96,7 +98,31 @@ impl ConnectionRecord {
             unreadable: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
+            heard: Mutex::default(),
         }
+    }
+
+    /// The record of a connection that takes the place of this one, which has ended: it counts on.
+    pub(crate) fn successor(&self) -> Self {
+        let copy = |counter: &AtomicU64| AtomicU64::new(counter.load(Ordering::Relaxed));
+        Self {
+            frames: copy(&self.frames),
+            ticks: copy(&self.ticks),
+            unreadable: copy(&self.unreadable),
+            ignored: copy(&self.ignored),
+            reconnects: copy(&self.reconnects),
+            heard: Mutex::new(self.heard()),
+            ..Self::new(self.exchange, self.kind)
+        }
+    }
+
+    /// When the exchange last said something on a connection of this kind that was live.
+    pub(super) fn heard(&self) -> Option<Timestamp> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_heard(&self, at: Timestamp) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     fn stages(&self) -> MutexGuard<'_, Stages> {

@@ -5,16 +5,19 @@ mod keeper;
 mod lost;
 mod previous;
 mod recovery;
+mod resume;
 mod risk;
 mod start;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+
+use resume::Again;
 
 use crate::alerts::Alerts;
 use crate::clock::Clock;
@@ -36,6 +39,7 @@ use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
 pub use previous::PreviousRun;
+pub use resume::ResumeError;
 pub use start::StartError;
 
 /// Why an exchange cannot be drained.
@@ -50,9 +54,15 @@ pub enum DrainError {
         /// The names there are.
         known: String,
     },
-    /// It is drained already, or the whole gateway is stopping.
+    /// The whole gateway is stopping, and this exchange with it.
     #[error("{exchange} is stopping or has stopped already")]
     AlreadyStopping {
+        /// Which one.
+        exchange: ExchangeName,
+    },
+    /// It was drained before, and is being resumed.
+    #[error("{exchange} is being resumed; drain it again when that has ended")]
+    Resuming {
         /// Which one.
         exchange: ExchangeName,
     },
@@ -79,7 +89,8 @@ struct Inner {
     kill_switch: Arc<risk::Switch>,
     orders: Orders,
     journal: Arc<Journal>,
-    exchanges: Vec<Arc<ExchangeParts>>,
+    /// In the order of the configuration. An exchange that is resumed has new parts.
+    exchanges: Mutex<Vec<Arc<ExchangeParts>>>,
     symbols: BTreeMap<ExchangeName, Arc<SymbolTable>>,
     directory: StateDirectory,
     previous_ticks: Option<SavedTicks>,
@@ -94,9 +105,21 @@ struct Inner {
     phase: watch::Sender<Phase>,
     hangups: hangup::Hangups,
     force: CancellationToken,
+    /// Set under the lock of `draining`, so that no exchange is resumed afterwards.
     stopping: AtomicBool,
-    draining: Mutex<BTreeMap<ExchangeName, watch::Receiver<Option<Arc<ShutdownReport>>>>>,
+    /// The exchanges that are drained, or on their way to or from it.
+    draining: Mutex<BTreeMap<ExchangeName, Drained>>,
+    /// What exchanges are started from again.
+    again: Again,
     report: watch::Sender<Option<Arc<ShutdownReport>>>,
+}
+
+/// How far an exchange is that does not trade as the others do.
+enum Drained {
+    /// It is drained when the report is there.
+    Draining(watch::Receiver<Option<Arc<ShutdownReport>>>),
+    /// It is being resumed.
+    Resuming,
 }
 
 impl Gateway {
@@ -140,8 +163,8 @@ impl Gateway {
 
     /// Every configured instrument with its exchange's rules, in the order of the configuration.
     pub fn instruments(&self) -> Vec<Arc<InstrumentSpec>> {
-        let exchanges = self.inner.exchanges.iter();
-        let tables = exchanges.filter_map(|exchange| self.inner.symbols.get(&exchange.name));
+        let exchanges = self.inner.exchanges();
+        let tables = exchanges.iter().filter_map(|exchange| self.inner.symbols.get(&exchange.name));
         tables.flat_map(|table| table.specs().cloned()).collect()
     }
 
@@ -183,7 +206,8 @@ impl Gateway {
 
     /// Every connection as it is now, in the order of the configuration.
     pub fn connections(&self) -> Vec<ConnectionSnapshot> {
-        let all = self.inner.exchanges.iter().flat_map(|exchange| &exchange.connections);
+        let exchanges = self.inner.exchanges();
+        let all = exchanges.iter().flat_map(|exchange| &exchange.connections);
         all.map(|connection| connection.snapshot()).collect()
     }
 
@@ -280,13 +304,28 @@ impl Gateway {
     }
 
     /// Cancels, confirms and disconnects one exchange while the others trade on. The report is
-    /// about that exchange alone; nothing is saved by it.
+    /// about that exchange alone; nothing is saved by it. [`resume`](Self::resume) takes it up again.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the drain.
     pub async fn drain(&self, exchange: &str) -> Result<Arc<ShutdownReport>, DrainError> {
         let done = self.inner.begin_drain(exchange)?;
         Ok(wait_for(done).await)
+    }
+
+    /// Takes a drained exchange up again, and waits until its connections are live and its orders
+    /// are compared with the exchange's. Orders that the drain kept are the gateway's as before; one
+    /// that it left open or unknown is asked about, and its cancel is written again. Subscribers get
+    /// a [`Gap`](crate::Gap) and then ticks. The other exchanges and the phase notice nothing.
+    ///
+    /// # Errors
+    /// See [`ResumeError`]; the exchange is drained then, as it was before, and may be resumed
+    /// again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop it.
+    pub async fn resume(&self, exchange: &str) -> Result<(), ResumeError> {
+        resume::resume(&self.inner, exchange).await
     }
 }
 
@@ -304,6 +343,14 @@ async fn wait_for(mut report: watch::Receiver<Option<Arc<ShutdownReport>>>) -> A
 }
 
 impl Inner {
+    fn exchanges(&self) -> Vec<Arc<ExchangeParts>> {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn draining(&self) -> MutexGuard<'_, BTreeMap<ExchangeName, Drained>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn coordinator(
         &self,
         exchanges: Vec<Arc<ExchangeParts>>,
@@ -330,15 +377,14 @@ impl Inner {
     }
 
     fn begin_shutdown(self: &Arc<Self>, trigger: &str) {
+        let draining = self.draining();
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut coordinator = self.coordinator(
-            self.exchanges.clone(),
-            self.root.clone(),
-            self.phase.clone(),
-            trigger.to_owned(),
-        );
+        let exchanges = self.exchanges();
+        drop(draining);
+        let mut coordinator =
+            self.coordinator(exchanges, self.root.clone(), self.phase.clone(), trigger.to_owned());
         coordinator.saving = Some(Saving {
             router: Arc::clone(&self.router),
             directory: self.directory.clone(),
@@ -361,25 +407,37 @@ impl Inner {
         });
     }
 
+    /// The parts of the exchange of that name, or the names there are.
+    fn find(&self, name: &str) -> Result<Arc<ExchangeParts>, String> {
+        let exchanges = self.exchanges();
+        let known = exchanges.iter().find(|exchange| exchange.name.as_str() == name);
+        known.cloned().ok_or_else(|| {
+            let names: Vec<_> = exchanges.iter().map(|e| e.name.as_str()).collect();
+            names.join(", ")
+        })
+    }
+
     fn begin_drain(
         self: &Arc<Self>,
         name: &str,
     ) -> Result<watch::Receiver<Option<Arc<ShutdownReport>>>, DrainError> {
-        let known = self.exchanges.iter().find(|exchange| exchange.name.as_str() == name);
-        let parts = known.cloned().ok_or_else(|| {
-            let names: Vec<_> = self.exchanges.iter().map(|e| e.name.as_str()).collect();
-            DrainError::UnknownExchange { name: name.to_owned(), known: names.join(", ") }
+        let mut draining = self.draining();
+        let parts = self.find(name).map_err(|known| {
+            let name = name.to_owned();
+            DrainError::UnknownExchange { name, known }
         })?;
         let exchange = parts.name;
         if self.stopping.load(Ordering::Acquire) {
             return Err(DrainError::AlreadyStopping { exchange });
         }
-        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(done) = draining.get(&exchange) {
-            return Ok(done.clone());
+        match draining.get(&exchange) {
+            Some(Drained::Draining(done)) => return Ok(done.clone()),
+            Some(Drained::Resuming) => return Err(DrainError::Resuming { exchange }),
+            None => {}
         }
         let (done, receiver) = watch::channel(None);
-        draining.insert(exchange, receiver.clone());
+        draining.insert(exchange, Drained::Draining(receiver.clone()));
+        drop(draining);
         let (phase, _) = watch::channel(Phase::Running);
         let trigger = format!("drain({exchange})");
         let coordinator =
@@ -407,7 +465,7 @@ impl Drop for Gateway {
              dead-man's switch cancels them"
         );
         // Handles to the orders and subscriptions may outlive it: nobody must wait for ever.
-        for exchange in &inner.exchanges {
+        for exchange in &inner.exchanges() {
             exchange.desk.close_gate(Phase::Complete);
             exchange.desk.abandon_waiters();
         }

@@ -12,10 +12,11 @@ use tracing::{info, warn};
 
 use super::hangup::Hangups;
 use super::recovery::{self, NOT_STARTED, Opened, Unsettled};
+use super::resume::Again;
 use super::risk::{self, MarketView};
 use super::{Gateway, Inner, PreviousRun, keeper, lost};
 use crate::alerts::{Alerts, Origin};
-use crate::config::{Config, ConfigError, ExchangeConfig, ShutdownConfig};
+use crate::config::{Config, ConfigError, ConnectionConfig, ExchangeConfig, ShutdownConfig};
 use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
 use crate::environment::Environment;
 use crate::exchange::{
@@ -124,9 +125,9 @@ fn join(instruments: &[Instrument]) -> String {
     instruments.iter().map(|instrument| instrument.pair()).collect::<Vec<_>>().join(", ")
 }
 
-/// An exchange before its connections are started.
-struct Prepared {
-    config: ExchangeConfig,
+/// An exchange before its connections are started. It is kept, because they may be started again.
+pub(super) struct Prepared {
+    pub(super) config: ExchangeConfig,
     adapter: Arc<dyn Adapter>,
     connector: Arc<dyn Connector>,
     symbols: Arc<SymbolTable>,
@@ -242,7 +243,7 @@ async fn start_on(
     info!(target: "exchange_gateway::gateway", exchanges = prepared.len(), "gateway started");
     let mut exchanges = Vec::new();
     let mut symbols = BTreeMap::new();
-    for exchange in prepared {
+    for exchange in &prepared {
         symbols.insert(exchange.config.name, Arc::clone(&exchange.symbols));
         let desk = Arc::new(Desk::new(DeskSettings {
             exchange: exchange.config.name,
@@ -252,8 +253,8 @@ async fn start_on(
             limits: exchange.config.rate_limits.then(|| exchange.limits.clone()),
             reserve_percent: config.orders.cancel_reserve_percent,
             no_reduce_only: exchange.adapter.no_reduce_only(),
-            switch: switch_settings(&exchange),
-            mass_cancel: mass_cancel(&exchange),
+            switch: switch_settings(exchange),
+            mass_cancel: mass_cancel(exchange),
             symbols: Arc::clone(&exchange.symbols),
             ids: Arc::clone(&ids),
             journal: Arc::clone(&journal),
@@ -265,10 +266,8 @@ async fn start_on(
         if exchange.config.trading {
             unsettled.hand_to(&desk, &exchange.symbols);
         }
-        let limit = answer_limit(&config.shutdown);
-        let parts =
-            launch(&exchange, Arc::clone(&desk), &root, &router, &environment, limit, &mut random);
-        fall_back_on_http(&exchange, desk, &parts.scope, &environment, &config.shutdown);
+        let place = Place { root: &root, router: &router, environment: &environment };
+        let parts = launch(exchange, desk, None, &place, &config.shutdown, &mut random);
         lost::watch(&parts, &alerts, config.alerts.exchange_lost_after);
         exchanges.push(Arc::new(parts));
     }
@@ -324,7 +323,7 @@ async fn start_on(
         risk,
         kill_switch,
         journal,
-        exchanges,
+        exchanges: std::sync::Mutex::new(exchanges),
         symbols,
         directory,
         previous_run,
@@ -337,6 +336,7 @@ async fn start_on(
         hangups: Hangups::new(),
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),
+        again: Again::new(prepared, environment, random),
         draining: std::sync::Mutex::default(),
         report: watch::channel(None).0,
     };
@@ -442,18 +442,27 @@ async fn prepare(
     Ok(Prepared { config: config.clone(), adapter, connector, symbols, limits })
 }
 
-/// Starts the tasks of one exchange.
-fn launch(
+/// Where an exchange's tasks run.
+pub(super) struct Place<'a> {
+    pub(super) root: &'a Scope,
+    pub(super) router: &'a Arc<Router>,
+    pub(super) environment: &'a Environment,
+}
+
+/// Starts the tasks of one exchange; `before` is what ran until it was drained, if it was.
+pub(super) fn launch(
     prepared: &Prepared,
     desk: Arc<Desk>,
-    root: &Scope,
-    router: &Arc<Router>,
-    environment: &Environment,
-    answer_limit: Duration,
+    before: Option<&ExchangeParts>,
+    place: &Place<'_>,
+    shutdown: &ShutdownConfig,
     random: &mut fastrand::Rng,
 ) -> ExchangeParts {
+    let Place { root, router, environment } = *place;
+    let answer_limit = answer_limit(shutdown);
     let name = prepared.config.name;
     let scope = root.child(name.as_str(), Phase::Complete);
+    let failures_before = root.failures().len();
     let cut = CancellationToken::new();
 
     let watch = scope.child("orders", Phase::Disconnect);
@@ -476,7 +485,11 @@ fn launch(
     let mut connections = Vec::new();
     for role in roles {
         let scope = scope.child(role.kind().as_str(), Phase::Disconnect);
-        let record = Arc::new(ConnectionRecord::new(name, role.kind()));
+        let ended = before.map(|parts| parts.connections.iter());
+        let ended = ended.and_then(|mut all| all.find(|record| record.kind() == role.kind()));
+        let record = ended
+            .map_or_else(|| ConnectionRecord::new(name, role.kind()), |record| record.successor());
+        let record = Arc::new(record);
         connections.push(Arc::clone(&record));
         let driver = Driver {
             exchange: name,
@@ -495,7 +508,8 @@ fn launch(
         };
         scope.spawn(driver.run());
     }
-    ExchangeParts { name, scope, desk, connections, cut }
+    fall_back_on_http(prepared, Arc::clone(&desk), &scope, environment, shutdown);
+    ExchangeParts { name, scope, desk, connections, cut, failures_before }
 }
 
 /// Starts the task that cancels over HTTP while there is no trading connection.
@@ -533,23 +547,33 @@ async fn all_live(exchanges: &[Arc<ExchangeParts>], config: &Config) -> Result<(
     for exchange in exchanges {
         let of = config.exchanges.iter().find(|e| e.name == exchange.name);
         let settings = of.map_or(&config.connection, |found| &found.connection);
-        let limit = settings.connect_timeout + settings.ready_timeout;
-        let deadline = began + limit;
-        for connection in &exchange.connections {
-            becomes_live(exchange.name, connection, deadline, limit).await?;
-        }
-        if exchange.connections.len() > 1
-            && timeout_at(deadline, exchange.desk.open()).await.is_err()
-        {
-            return Err(StartError::NotLive {
-                exchange: exchange.name,
-                connection: ConnectionKind::Trading,
-                limit_ms: limit.as_millis(),
-                reason: exchange.desk.switch_bars().unwrap_or_else(|| {
-                    "its orders could not be compared with the exchange's".into()
-                }),
-            });
-        }
+        is_live(exchange, settings, began, exchange.desk.open()).await?;
+    }
+    Ok(())
+}
+
+/// Waits until an exchange's connections are live and its orders are compared, which ends `ready`.
+pub(super) async fn is_live(
+    exchange: &ExchangeParts,
+    settings: &ConnectionConfig,
+    began: Instant,
+    ready: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let limit = settings.connect_timeout + settings.ready_timeout;
+    let deadline = began + limit;
+    for connection in &exchange.connections {
+        becomes_live(exchange.name, connection, deadline, limit).await?;
+    }
+    if exchange.connections.len() > 1 && timeout_at(deadline, ready).await.is_err() {
+        return Err(StartError::NotLive {
+            exchange: exchange.name,
+            connection: ConnectionKind::Trading,
+            limit_ms: limit.as_millis(),
+            reason: exchange
+                .desk
+                .switch_bars()
+                .unwrap_or_else(|| "its orders could not be compared with the exchange's".into()),
+        });
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod closing;
 mod fallback;
+mod resuming;
 mod switching;
 
 pub(crate) use closing::ClosingPass;
@@ -114,6 +115,8 @@ struct State {
     ended: bool,
     /// Whether there was a connection when shutdown turned from trading to closing it.
     connected_before_close: Option<bool>,
+    /// Whether new orders wait for the whole exchange to be resumed.
+    is_resuming: bool,
 }
 
 #[derive(Default)]
@@ -133,6 +136,7 @@ impl Desk {
             down_since: None,
             ended: false,
             connected_before_close: None,
+            is_resuming: false,
         };
         let limits = settings.limits.clone().unwrap_or_default();
         let lane = Lane::new(settings.queue, Limiter::new(limits, settings.reserve_percent));
@@ -509,10 +513,7 @@ impl Desk {
     }
 
     fn open_when_reconciled(&self, state: &State) {
-        if self.lane.state() == LaneState::Reconciling
-            && state.book.is_reconciled()
-            && self.switch_bars().is_none()
-        {
+        if self.is_compared(state) && !state.is_resuming {
             self.lane.set_state(LaneState::Open);
             self.changed.notify_waiters();
         }
@@ -562,6 +563,9 @@ impl Desk {
                 let seconds = left.as_secs();
                 let what = format!("{exchange} takes no more requests for another {seconds} s");
                 return OrderError::Busy { what };
+            }
+            LaneRefusal::NotOpen(LaneState::Reconciling) if state.is_resuming => {
+                "it is being resumed".into()
             }
             LaneRefusal::NotOpen(LaneState::Reconciling) => {
                 self.switch_bars().filter(|_| state.book.is_reconciled()).unwrap_or_else(|| {

@@ -97,6 +97,12 @@ impl Gate {
         state.closing &= state.phase == Phase::ClosePositions;
     }
 
+    /// Opens it again after a drain. Nobody but the one who knows that no shutdown of the whole
+    /// gateway has begun, and that none begins meanwhile, may do so.
+    pub(crate) fn reopen(&self) {
+        self.inner.state().phase = Phase::Running;
+    }
+
     /// Whether new orders are refused.
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.state().phase > Phase::Running

@@ -145,6 +145,12 @@ impl Switch {
         self.settings.timeout.is_some() && self.settings.kind != DeadMansSwitch::None
     }
 
+    /// A drain is over: orders will come again, on a new connection. What is still armed from before
+    /// is set anew there.
+    pub(crate) fn begins_again(&mut self) {
+        *self = Self { number: self.number, ..Self::new(self.settings) };
+    }
+
     /// Why new orders are kept out, if they are.
     pub(crate) fn bars(&self) -> Option<String> {
         let barred = self.is_used() && !self.lets_in;

@@ -56,6 +56,8 @@ pub(crate) struct ExchangeParts {
     pub(crate) connections: Vec<Arc<ConnectionRecord>>,
     /// Cancelled to drop the sockets without waiting.
     pub(crate) cut: CancellationToken,
+    /// How many failures the gateway had seen when these parts were started.
+    pub(crate) failures_before: usize,
 }
 
 /// What is saved when the whole gateway stops; a drain of one exchange saves nothing.

@@ -327,6 +327,23 @@ impl Book {
         self.leftovers.values().map(|(_, left)| left)
     }
 
+    /// A drain is over and its exchange is used again. Orders are cancelled no more for the drain's
+    /// sake but for those whose cancel is wanted already. What the drain found stays for the last
+    /// report: all that has not ended, and of what has as many as are remembered of others.
+    pub(crate) fn begins_again(&mut self) {
+        self.cancelling_all = false;
+        let has_ended =
+            |id: &&ClientOrderId| !self.open.contains_key(*id) && !self.incomplete.contains(*id);
+        let ended: Vec<_> = self.watched.iter().filter(has_ended).copied().collect();
+        // Ids grow with time.
+        let too_many = ended.len().saturating_sub(self.patience.closed_kept);
+        for id in ended.into_iter().take(too_many) {
+            self.watched.remove(&id);
+            self.closed_order.push_back(id);
+        }
+        self.forget_oldest();
+    }
+
     /// A new trading session began: nothing that is known has been confirmed by it yet.
     pub(crate) fn session_opened(&mut self) {
         self.sessions += 1;

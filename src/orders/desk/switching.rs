@@ -49,6 +49,11 @@ impl Desk {
         self.switch().next_due()
     }
 
+    /// A drain is over; see [`Switch::begins_again`].
+    pub(super) fn switch_begins_again(&self) {
+        self.switch().begins_again();
+    }
+
     /// The state's lock may be held by the caller where no input can let orders in or keep them out.
     pub(super) fn switch_lost(&self) {
         let now = self.now();

@@ -89,7 +89,8 @@ pub(super) fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
     let scope = root.child(name.as_str(), Phase::Complete);
     let connections = vec![Arc::new(ConnectionRecord::new(name, ConnectionKind::Market))];
     let (desk, cut) = (Arc::new(desk), CancellationToken::new());
-    Arc::new(ExchangeParts { name, scope, desk, connections, cut })
+    let failures_before = 0;
+    Arc::new(ExchangeParts { name, scope, desk, connections, cut, failures_before })
 }
 
 pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {

@@ -34,9 +34,16 @@ impl Coordinator {
         report
     }
 
-    /// The failures of this scope and of those below it.
+    /// The failures of this scope and of those below it. Those of an exchange from before it was
+    /// resumed stand in the report of the drain then, and again in that of the whole gateway.
     pub(super) fn failures(&self) -> Vec<Failure> {
         let mut failures = self.scope.failures();
+        if self.saving.is_none()
+            && let [exchange] = &self.exchanges[..]
+        {
+            let earlier = exchange.failures_before.min(failures.len());
+            failures.drain(..earlier);
+        }
         let name = self.scope.name();
         failures.retain(|failure| {
             let below = failure.scope.strip_prefix(name);
