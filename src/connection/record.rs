@@ -72,6 +72,8 @@ pub(crate) struct ConnectionRecord {
     pub(super) reconnects: AtomicU64,
     /// When the exchange last said something on a connection that was live.
     heard: Mutex<Option<Timestamp>>,
+    /// The shortest round trip, in nanoseconds; 0 if none was measured.
+    round_trip: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,6 +85,8 @@ struct Stages {
     close_received: Option<u16>,
     problem: Option<String>,
     not_unsubscribed: bool,
+    /// Whether it was live when the shutdown began.
+    was_live: bool,
 }
 
 impl ConnectionRecord {
@@ -99,6 +103,7 @@ impl ConnectionRecord {
             ignored: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
             heard: Mutex::default(),
+            round_trip: AtomicU64::new(0),
         }
     }
 
@@ -112,6 +117,7 @@ impl ConnectionRecord {
             ignored: copy(&self.ignored),
             reconnects: copy(&self.reconnects),
             heard: Mutex::new(self.heard()),
+            round_trip: copy(&self.round_trip),
             ..Self::new(self.exchange, self.kind)
         }
     }
@@ -119,6 +125,33 @@ impl ConnectionRecord {
     /// When the exchange last said something on a connection of this kind that was live.
     pub(super) fn heard(&self) -> Option<Timestamp> {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request was answered after this time. Only the connection's own task may say so.
+    pub(super) fn took(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let known = self.round_trip.load(Ordering::Relaxed);
+        if known == 0 || nanos < known {
+            self.round_trip.store(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// The shortest time from a request of the connection itself to its answer, if there was one.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let nanos = self.round_trip.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// How many round trips the end of this connection took, of those that nothing can save: the
+    /// unsubscription and the close frames, if it was live when the shutdown began.
+    pub(crate) fn closing_trips(&self) -> u32 {
+        let stages = self.stages();
+        let has = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        let answered = [Stage::Unsubscribed, Stage::CloseFrameReceived];
+        if !stages.was_live || !has(Stage::CloseFrameSent) {
+            return 0;
+        }
+        answered.into_iter().map(|stage| u32::from(has(stage))).sum()
     }
 
     pub(super) fn set_heard(&self, at: Timestamp) {
@@ -144,13 +177,17 @@ impl ConnectionRecord {
 
     /// The shutdown of this connection's exchange began: stages are timed from here.
     pub(crate) fn begin(&self, epoch: Instant) {
-        self.stages().epoch = Some(epoch);
+        let was_live = *self.status.borrow() == ConnectionStatus::Live;
+        let mut stages = self.stages();
+        stages.epoch = Some(epoch);
+        stages.was_live = was_live;
     }
 
     /// A new socket has its own stages.
     pub(super) fn new_socket(&self) {
         let mut stages = self.stages();
-        *stages = Stages { epoch: stages.epoch, ..Stages::default() };
+        let &mut Stages { epoch, was_live, .. } = &mut *stages;
+        *stages = Stages { epoch, was_live, ..Stages::default() };
     }
 
     /// A disconnect stage was reached. Logged once each; before [`begin`](Self::begin) closes are

@@ -6,6 +6,7 @@
 
 mod closing;
 mod fallback;
+mod least;
 mod resuming;
 mod switching;
 
@@ -22,7 +23,7 @@ use tracing::{debug, info, warn};
 use super::book::{Book, Change, Effects, Moment, Patience, Work};
 use super::gate::{Gate, Permit};
 use super::lane::{Command, Lane, LaneRefusal, LaneState, Popped};
-use super::limiter::Limiter;
+use super::limiter::{CancelRequests, Limiter};
 use super::report::order_report;
 use super::switch::{Switch, SwitchSettings};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
@@ -117,6 +118,8 @@ struct State {
     connected_before_close: Option<bool>,
     /// Whether new orders wait for the whole exchange to be resumed.
     is_resuming: bool,
+    /// What the last shutdown, of this exchange or of all, wanted to be cancelled.
+    last_cancels: CancelRequests,
 }
 
 #[derive(Default)]
@@ -137,6 +140,7 @@ impl Desk {
             ended: false,
             connected_before_close: None,
             is_resuming: false,
+            last_cancels: CancelRequests::default(),
         };
         let limits = settings.limits.clone().unwrap_or_default();
         let lane = Lane::new(settings.queue, Limiter::new(limits, settings.reserve_percent));
@@ -694,9 +698,11 @@ impl Desk {
         let mut state = self.state();
         // A drain that has closed the connection for good has wanted all this before, and nobody is
         // left to ask whether an order that it kept is still there.
+        state.last_cancels = CancelRequests::default();
         if self.gate.phase() < Phase::Disconnect {
             let mut effects = state.book.want_cancel_all(now);
             state.book.gather_cancels(None, self.settings.mass_cancel, &mut effects);
+            state.last_cancels = state.book.cancel_requests(&effects.work);
             self.carry_out(&mut state, effects);
         }
         let to_cancel = |order: &&Order| order.request.on_shutdown == OnShutdown::Cancel;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Permit;
 use super::book::Moment;
-use super::limiter::{Kind, Limiter};
+use super::limiter::{CancelRequests, Kind, Limiter};
 use crate::exchange::OrderLimits;
 use crate::types::{ClientOrderId, Instrument, Order, Timestamp};
 
@@ -288,6 +288,11 @@ impl Lane {
     /// The exchange told which limits hold for this account.
     pub(crate) fn set_limits(&self, limits: OrderLimits) {
         self.queues().limiter.replace(limits);
+    }
+
+    /// See [`Limiter::least_wait`].
+    pub(crate) fn least_wait(&self, cancels: &CancelRequests) -> Duration {
+        self.queues().limiter.least_wait(cancels)
     }
 
     /// Whether new orders wait because the exchange takes no more requests.

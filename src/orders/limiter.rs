@@ -1,5 +1,6 @@
 //! The exchange's limits on orders and cancels: what may be written now, and when the rest may.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -25,6 +26,22 @@ pub(super) enum Kind {
     Query,
     /// The question for an order's fills.
     Fills,
+}
+
+/// How many requests cancel everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CancelRequests {
+    /// Orders that are cancelled one by one, of each instrument.
+    pub(crate) single: BTreeMap<Instrument, u32>,
+    /// Requests that cancel all orders of an instrument or of the account.
+    pub(crate) mass: u32,
+}
+
+impl CancelRequests {
+    /// Whether nothing is to be cancelled.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.single.is_empty() && self.mass == 0
+    }
 }
 
 pub(super) struct Limiter {
@@ -103,6 +120,21 @@ impl Limiter {
             }
         }
         Ok(())
+    }
+
+    /// The least time from the first to the last of these requests, if nothing else uses the limits.
+    pub(super) fn least_wait(&self, cancels: &CancelRequests) -> Duration {
+        let of_limit = |limit: &OrderLimit| {
+            let CancelWeight::Waits(weight) = limit.cancel else { return Duration::ZERO };
+            let singles = || cancels.single.values().copied();
+            let most = match limit.scope {
+                LimitScope::Account => singles().sum::<u32>() + cancels.mass,
+                LimitScope::Instrument => singles().max().unwrap_or_default(),
+            };
+            let over = most.saturating_mul(weight).saturating_sub(limit.rule.burst());
+            limit.rule.interval().saturating_mul(over)
+        };
+        self.limits.iter().map(of_limit).max().unwrap_or_default()
     }
 
     /// Counts the cancel of an order by a request for many, where the exchange counts cancels by
@@ -187,6 +219,25 @@ mod tests {
         assert_eq!(limiter.admit(Kind::Reducing, instrument("deribit:BTC-PERPETUAL"), now), Ok(()));
         assert_eq!(admitted(&mut limiter, YOUNG, "deribit:BTC-PERPETUAL", now), 4);
         assert_eq!(admitted(&mut limiter, Kind::Query, "deribit:BTC-PERPETUAL", now), 1000);
+    }
+
+    #[test]
+    fn the_least_wait_is_that_of_the_limit_that_holds_cancels_up_longest() {
+        let each = OrderLimit { scope: LimitScope::Instrument, ..bucket("each", 2) };
+        let limiter = Limiter::new(vec![bucket("matching", 20), each.clone()], 25);
+        let single = |counts: &[(&str, u32)]| CancelRequests {
+            single: counts.iter().map(|(at, count)| (instrument(at), *count)).collect(),
+            mass: 1,
+        };
+        let of = |counts: &[(&str, u32)]| limiter.least_wait(&single(counts));
+        assert_eq!(of(&[]), Duration::ZERO);
+        assert_eq!(of(&[("deribit:A-PERPETUAL", 2), ("deribit:B-PERPETUAL", 2)]), Duration::ZERO);
+        assert_eq!(of(&[("deribit:A-PERPETUAL", 5), ("deribit:B-PERPETUAL", 2)]), SECOND * 3);
+        // 30 and the one that cancels many, less the 20 at once.
+        assert_eq!(of(&[("deribit:A-PERPETUAL", 12), ("deribit:B-PERPETUAL", 18)]), SECOND * 16);
+        let by_age = OrderLimit { cancel: CancelWeight::ByAge(AGES), ..each };
+        let limiter = Limiter::new(vec![by_age], 25);
+        assert_eq!(limiter.least_wait(&single(&[("kraken:A-USD", 99)])), Duration::ZERO);
     }
 
     #[test]

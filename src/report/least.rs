@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::ExchangeName;
 
-/// What the measured round trips allow at best, for the exchange that needs most.
+/// What the measured round trips allow at best, for the exchange that needs most: its round trips,
+/// each as long as the shortest one measured, and what its limits on cancels add. The work of the
+/// exchange and of this machine counts as nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeastTime {
     /// Milliseconds.

@@ -6,6 +6,7 @@
 mod alerting;
 mod closing;
 mod hooking;
+mod least;
 mod phases;
 mod saving;
 mod verdict;

@@ -76,6 +76,7 @@ pub(super) struct Live<'a> {
     waiting_requests: VecDeque<(u64, HttpRequest)>,
     /// Rights to write new orders whose bytes are not handed to the system yet.
     permits: Vec<Permit>,
+    opened: Instant,
     ready_deadline: Instant,
     ready_since: Option<Instant>,
     heard_before: Option<Timestamp>,
@@ -87,6 +88,8 @@ pub(super) struct Live<'a> {
     /// More frames may be waiting.
     flooded: bool,
     unsubscribing: Option<Instant>,
+    /// When the unsubscriptions were written.
+    unsubscribed_at: Option<Instant>,
     unsubscribed: bool,
     close_asked: bool,
     closing: Option<Closing>,
@@ -123,6 +126,7 @@ impl<'a> Live<'a> {
             requests: FuturesUnordered::new(),
             waiting_requests: VecDeque::new(),
             permits: Vec::new(),
+            opened: now,
             ready_deadline: now + driver.config.ready_timeout,
             ready_since: None,
             heard_before,
@@ -131,6 +135,7 @@ impl<'a> Live<'a> {
             reads,
             flooded: false,
             unsubscribing: None,
+            unsubscribed_at: None,
             unsubscribed: false,
             close_asked: false,
             closing: None,
@@ -355,6 +360,9 @@ impl<'a> Live<'a> {
             SessionEvent::Unsubscribed => {
                 self.unsubscribed = true;
                 driver.record.reached(Stage::Unsubscribed, None, None);
+                if let Some(written) = self.unsubscribed_at {
+                    driver.record.took(self.read_at.0.saturating_duration_since(written));
+                }
             }
             SessionEvent::Heartbeat | SessionEvent::Pong => {}
             SessionEvent::Acknowledged { request } => {
@@ -404,6 +412,8 @@ impl<'a> Live<'a> {
             return;
         }
         self.ready_since = Some(Instant::now());
+        // A login before the subscriptions makes it more than one, never less.
+        self.driver.record.took(self.opened.elapsed());
         self.driver.became_live(self.heard_before);
         if let Role::Trading { desk } = &self.driver.role {
             // Before the comparison, which lets new orders in when it is done.

@@ -156,7 +156,9 @@ impl Live<'_> {
 
     pub(super) fn unsubscribe(&mut self) {
         let limit = UNSUBSCRIBE_LIMIT.min(self.driver.config.close_timeout);
-        self.unsubscribing = Some(Instant::now() + limit);
+        let now = Instant::now();
+        self.unsubscribing = Some(now + limit);
+        self.unsubscribed_at = Some(now);
         self.liveness.expect_no_ticks();
         if let Half::Market(session) = &mut self.half {
             session.unsubscribe(&mut self.out);

@@ -8,6 +8,7 @@
 
 use super::{Book, Effects, Entry, Moment, Work};
 use crate::exchange::MassCancel;
+use crate::orders::limiter::CancelRequests;
 use crate::types::{Instrument, OnShutdown, Order, OrderStatus};
 
 /// From so many orders on, one request stands for their cancels.
@@ -43,6 +44,19 @@ impl Book {
                 effects.work.insert(0, Work::CancelAll(scope));
             }
         }
+    }
+
+    /// The requests for these cancels.
+    pub(crate) fn cancel_requests(&self, work: &[Work]) -> CancelRequests {
+        let mut requests = CancelRequests::default();
+        for work in work {
+            if matches!(work, Work::CancelAll(_)) {
+                requests.mass += 1;
+            } else if let Some(instrument) = self.cancels(*work) {
+                *requests.single.entry(instrument).or_default() += 1;
+            }
+        }
+        requests
     }
 
     /// Where the order is that this cancels.

@@ -114,6 +114,8 @@ pub(crate) struct Book {
     session_is_open: bool,
     /// What the orders may still add to positions.
     exposure: exposure::Exposure,
+    /// The shortest time from the writing of an order to the exchange's first word on it.
+    round_trip: Option<Duration>,
 }
 
 impl Book {
@@ -134,7 +136,14 @@ impl Book {
             sessions: 0,
             session_is_open: true,
             exposure: exposure::Exposure::default(),
+            round_trip: None,
         }
+    }
+
+    /// The shortest time from the writing of an order to the exchange's first word on it, if any
+    /// was written.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// Takes a new order in.
@@ -501,6 +510,13 @@ impl Book {
             OrderNews::NotFound | OrderNews::QueryFailed { .. } | OrderNews::CancelRejected { .. }
         );
         if !overtakes || event.request_id.is_some() {
+            if entry.under_way
+                && !entry.answered
+                && let Some(sent) = entry.sent
+            {
+                let took = now.monotonic.saturating_duration_since(sent);
+                self.round_trip = Some(self.round_trip.map_or(took, |known| known.min(took)));
+            }
             entry.under_way = false;
         }
         if let Some(exchange_id) = event.exchange_id

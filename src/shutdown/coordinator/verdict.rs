@@ -30,6 +30,7 @@ impl Coordinator {
         report.state = state;
         report.hooks = self.hook_reports();
         report.failures = self.failures();
+        report.least = super::least::least(&self.exchanges, &report.positions);
         report.outcome = self.verdict(&report);
         report
     }
