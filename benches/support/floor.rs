@@ -224,6 +224,35 @@ impl Floor {
         self.answers(first, client_ids.len()).await;
     }
 
+    /// Cancels all of them with one request, and waits until the exchange has told the end of each.
+    pub(crate) async fn cancel_everything(&mut self, client_ids: &[String]) {
+        self.last_id += 1;
+        let id = self.last_id;
+        let (text, end) = if self.adapter == AdapterKind::Kraken {
+            let token = &self.token;
+            let text = format!(
+                r#"{{"method":"cancel_all","params":{{"token":"{token}"}},"req_id":{id}}}"#
+            );
+            (text, r#""exec_type":"canceled""#)
+        } else {
+            let (key, time) = (&self.api_key, Timestamp::now().as_millisecond());
+            let payload =
+                format!("apiKey={key}&recvWindow=5000&symbol=BTCUSDT&timestamp={time}");
+            let signature = self.signature(&payload);
+            let text = format!(
+                r#"{{"id":{id},"method":"openOrders.cancelAll","params":{{"apiKey":"{key}","recvWindow":5000,"symbol":"BTCUSDT","timestamp":{time},"signature":"{signature}"}}}}"#
+            );
+            (text, r#""x":"CANCELED""#)
+        };
+        self.socket.send(Message::text(text)).await.expect("the venue reads");
+        let mut left = client_ids.len();
+        while left > 0 {
+            let message = self.socket.next().await.expect("an answer").expect("an answer");
+            let text = message.to_text().unwrap_or_default();
+            left = left.saturating_sub(text.matches(end).count());
+        }
+    }
+
     fn cancellation(&mut self, client_id: &str) -> (u64, String) {
         self.last_id += 1;
         let id = self.last_id;

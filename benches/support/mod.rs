@@ -52,16 +52,21 @@ pub(crate) fn config(venues: &[Venue], state: &tempfile::TempDir) -> Config {
     config
 }
 
-fn exchange(venue: &Venue) -> ExchangeConfig {
+pub(crate) fn exchange(venue: &Venue) -> ExchangeConfig {
+    exchange_named(venue, venue.name())
+}
+
+/// The same under another name, so that there may be several.
+pub(crate) fn exchange_named(venue: &Venue, name: &str) -> ExchangeConfig {
     let adapter = AdapterKind::from_name(venue.name()).expect("an adapter for the venue");
-    let mut exchange = ExchangeConfig::new(adapter);
+    let mut exchange = ExchangeConfig::named(name.parse().expect("a name"), adapter);
     // The mock has none here: what is measured is the gateway and not an exchange's patience.
     exchange.rate_limits = false;
     let url = |base: String, path: &str| Some(format!("{base}{path}").parse().expect("a URL"));
     exchange.market_url = url(venue.ws_url(), market_path(adapter));
     exchange.trading_url = url(venue.ws_url(), trading_path(venue.name()));
     exchange.http_url = url(venue.http_url(), "");
-    exchange.instruments = vec![instrument(venue.name())];
+    exchange.instruments = vec![instrument(name)];
     let keys = venue.credentials();
     exchange.credentials = Some(Credentials {
         api_key: Secret::new(keys.api_key),
