@@ -122,9 +122,12 @@ async fn bare(cell: Cell, venues: &[Venue]) -> Duration {
         clients.push((client, placed));
     }
     let began = Instant::now();
-    join_all(clients.iter_mut().filter(|(_, placed)| !placed.is_empty()).map(
-        |(client, placed)| client.cancel_everything(placed),
-    ))
+    join_all(
+        clients
+            .iter_mut()
+            .filter(|(_, placed)| !placed.is_empty())
+            .map(|(client, placed)| client.cancel_everything(placed)),
+    )
     .await;
     began.elapsed()
 }

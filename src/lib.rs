@@ -26,6 +26,7 @@ pub use config::Config;
 pub use connection::{ConnectionSnapshot, ConnectionStatus};
 pub use environment::{Environment, MakeConnector};
 pub use gateway::{DrainError, Gateway, PreviousRun, ResumeError, StartError};
+pub use gateway::{StoredPlan, StoredRoundTrip, StoredRun, stored_plan};
 pub use market::{Delivery, Gap, LastTick, MarketEvent, Ticks, UnknownInstrument};
 pub use net::{ByteStream, Connecting, Connector, SystemConnector, TlsError};
 pub use orders::{OrderError, OrderUpdate, OrderUpdates, Orders};

@@ -236,8 +236,7 @@ impl Floor {
             (text, r#""exec_type":"canceled""#)
         } else {
             let (key, time) = (&self.api_key, Timestamp::now().as_millisecond());
-            let payload =
-                format!("apiKey={key}&recvWindow=5000&symbol=BTCUSDT&timestamp={time}");
+            let payload = format!("apiKey={key}&recvWindow=5000&symbol=BTCUSDT&timestamp={time}");
             let signature = self.signature(&payload);
             let text = format!(
                 r#"{{"id":{id},"method":"openOrders.cancelAll","params":{{"apiKey":"{key}","recvWindow":5000,"symbol":"BTCUSDT","timestamp":{time},"signature":"{signature}"}}}}"#

@@ -57,6 +57,7 @@ pub(crate) enum Command {
     State(super::state_args::StateArgs),
     Risk(super::risk::RiskArgs),
     Report(ReportArgs),
+    Drain(super::drain::DrainArgs),
     Completions(CompletionsArgs),
 }
 

@@ -6,6 +6,7 @@ mod completions;
 mod decode;
 mod decode_events;
 mod demo;
+mod drain;
 mod inspect;
 mod json_log;
 mod ledger_table;
@@ -46,6 +47,7 @@ pub(crate) fn main() -> ExitCode {
         Command::State(args) => state::state(&args),
         Command::Risk(args) => risk::risk(&args),
         Command::Report(args) => report::report(&args),
+        Command::Drain(args) => drain::drain(&args),
         Command::Completions(args) => completions::completions(&args),
     };
     let code = result.unwrap_or_else(|error| {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::exchange::ConnectionKind;
-use crate::report::{ConnectionReport, Stage, StageReport};
+use crate::report::{ConnectionReport, RoundTrips, Stage, StageReport};
 use crate::types::{ExchangeName, Timestamp};
 
 /// Where a connection stands.
@@ -72,8 +72,7 @@ pub(crate) struct ConnectionRecord {
     pub(super) reconnects: AtomicU64,
     /// When the exchange last said something on a connection that was live.
     heard: Mutex<Option<Timestamp>>,
-    /// The shortest round trip, in nanoseconds; 0 if none was measured.
-    round_trip: AtomicU64,
+    round_trips: Mutex<Option<RoundTrips>>,
 }
 
 #[derive(Default)]
@@ -103,7 +102,7 @@ impl ConnectionRecord {
             ignored: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
             heard: Mutex::default(),
-            round_trip: AtomicU64::new(0),
+            round_trips: Mutex::default(),
         }
     }
 
@@ -117,7 +116,7 @@ impl ConnectionRecord {
             ignored: copy(&self.ignored),
             reconnects: copy(&self.reconnects),
             heard: Mutex::new(self.heard()),
-            round_trip: copy(&self.round_trip),
+            round_trips: Mutex::new(self.round_trips()),
             ..Self::new(self.exchange, self.kind)
         }
     }
@@ -127,19 +126,15 @@ impl ConnectionRecord {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request was answered after this time. Only the connection's own task may say so.
+    /// A request of the connection itself was answered after this time.
     pub(super) fn took(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let known = self.round_trip.load(Ordering::Relaxed);
-        if known == 0 || nanos < known {
-            self.round_trip.store(nanos, Ordering::Relaxed);
-        }
+        let mut known = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(RoundTrips::and(*known, time));
     }
 
-    /// The shortest time from a request of the connection itself to its answer, if there was one.
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        let nanos = self.round_trip.load(Ordering::Relaxed);
-        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    /// The times from requests of the connection itself to their answers, if there were any.
+    pub(crate) fn round_trips(&self) -> Option<RoundTrips> {
+        *self.round_trips.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many round trips the end of this connection took, of those that nothing can save: the

@@ -3,6 +3,7 @@
 mod hangup;
 mod keeper;
 mod lost;
+mod plan;
 mod previous;
 mod recovery;
 mod resume;
@@ -28,7 +29,7 @@ use crate::exchange::SymbolTable;
 use crate::market::{Delivery, LastTick, Router, Ticks, UnknownInstrument};
 use crate::orders::{Journal, Orders};
 use crate::positions::{PositionUpdates, Positions};
-use crate::report::LeftoverOrder;
+use crate::report::{LeftoverOrder, ShutdownPlan};
 use crate::risk::Risk;
 use crate::scope::Scope;
 use crate::shutdown::{
@@ -38,6 +39,7 @@ use crate::shutdown::{
 use crate::state::{Database, SavedTicks, StateDirectory};
 use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
+pub use plan::{StoredPlan, StoredRoundTrip, StoredRun, stored_plan};
 pub use previous::PreviousRun;
 pub use resume::ResumeError;
 pub use start::StartError;
@@ -214,6 +216,11 @@ impl Gateway {
     /// Follows the phase of the whole gateway.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.inner.phase.subscribe()
+    }
+
+    /// What a shutdown would do now, and about how long it would take. Nothing is done.
+    pub fn shutdown_plan(&self) -> ShutdownPlan {
+        self.inner.plan()
     }
 
     /// The state directory.

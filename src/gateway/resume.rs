@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::start::{self, Place, Prepared, StartError};
 use super::{Drained, Inner, lost};
 use crate::environment::Environment;
+use crate::exchange::Adapter;
 use crate::report::ShutdownReport;
 use crate::shutdown::{ExchangeParts, Phase};
 use crate::types::ExchangeName;
@@ -96,6 +97,10 @@ impl Again {
         random: fastrand::Rng,
     ) -> Self {
         Self { prepared, environment, random: Mutex::new(random) }
+    }
+
+    pub(super) fn adapter(&self, exchange: ExchangeName) -> Option<&dyn Adapter> {
+        self.of(exchange).map(|prepared| prepared.adapter.as_ref())
     }
 
     fn of(&self, exchange: ExchangeName) -> Option<&Prepared> {

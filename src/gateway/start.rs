@@ -128,7 +128,7 @@ fn join(instruments: &[Instrument]) -> String {
 /// An exchange before its connections are started. It is kept, because they may be started again.
 pub(super) struct Prepared {
     pub(super) config: ExchangeConfig,
-    adapter: Arc<dyn Adapter>,
+    pub(super) adapter: Arc<dyn Adapter>,
     connector: Arc<dyn Connector>,
     symbols: Arc<SymbolTable>,
     limits: OrderLimits,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Permit;
 use super::book::Moment;
-use super::limiter::{CancelRequests, Kind, Limiter};
+use super::limiter::{Kind, Limiter};
 use crate::exchange::OrderLimits;
 use crate::types::{ClientOrderId, Instrument, Order, Timestamp};
 
@@ -290,9 +290,9 @@ impl Lane {
         self.queues().limiter.replace(limits);
     }
 
-    /// See [`Limiter::least_wait`].
-    pub(crate) fn least_wait(&self, cancels: &CancelRequests) -> Duration {
-        self.queues().limiter.least_wait(cancels)
+    /// The limits that hold now.
+    pub(crate) fn limits(&self) -> OrderLimits {
+        self.queues().limiter.limits().clone()
     }
 
     /// Whether new orders wait because the exchange takes no more requests.

@@ -122,19 +122,8 @@ impl Limiter {
         Ok(())
     }
 
-    /// The least time from the first to the last of these requests, if nothing else uses the limits.
-    pub(super) fn least_wait(&self, cancels: &CancelRequests) -> Duration {
-        let of_limit = |limit: &OrderLimit| {
-            let CancelWeight::Waits(weight) = limit.cancel else { return Duration::ZERO };
-            let singles = || cancels.single.values().copied();
-            let most = match limit.scope {
-                LimitScope::Account => singles().sum::<u32>() + cancels.mass,
-                LimitScope::Instrument => singles().max().unwrap_or_default(),
-            };
-            let over = most.saturating_mul(weight).saturating_sub(limit.rule.burst());
-            limit.rule.interval().saturating_mul(over)
-        };
-        self.limits.iter().map(of_limit).max().unwrap_or_default()
+    pub(super) fn limits(&self) -> &OrderLimits {
+        &self.limits
     }
 
     /// Counts the cancel of an order by a request for many, where the exchange counts cancels by
@@ -147,6 +136,21 @@ impl Limiter {
             }
         }
     }
+}
+
+/// The least time from the first to the last of these requests, if nothing else uses the limits.
+pub(super) fn least_wait(limits: &OrderLimits, cancels: &CancelRequests) -> Duration {
+    let of_limit = |limit: &OrderLimit| {
+        let CancelWeight::Waits(weight) = limit.cancel else { return Duration::ZERO };
+        let singles = || cancels.single.values().copied();
+        let most = match limit.scope {
+            LimitScope::Account => singles().sum::<u32>() + cancels.mass,
+            LimitScope::Instrument => singles().max().unwrap_or_default(),
+        };
+        let over = most.saturating_mul(weight).saturating_sub(limit.rule.burst());
+        limit.rule.interval().saturating_mul(over)
+    };
+    limits.iter().map(of_limit).max().unwrap_or_default()
 }
 
 /// How much a message adds to a limit, and whether it waits for room.
@@ -224,20 +228,19 @@ mod tests {
     #[test]
     fn the_least_wait_is_that_of_the_limit_that_holds_cancels_up_longest() {
         let each = OrderLimit { scope: LimitScope::Instrument, ..bucket("each", 2) };
-        let limiter = Limiter::new(vec![bucket("matching", 20), each.clone()], 25);
+        let limits = vec![bucket("matching", 20), each.clone()];
         let single = |counts: &[(&str, u32)]| CancelRequests {
             single: counts.iter().map(|(at, count)| (instrument(at), *count)).collect(),
             mass: 1,
         };
-        let of = |counts: &[(&str, u32)]| limiter.least_wait(&single(counts));
+        let of = |counts: &[(&str, u32)]| least_wait(&limits, &single(counts));
         assert_eq!(of(&[]), Duration::ZERO);
         assert_eq!(of(&[("deribit:A-PERPETUAL", 2), ("deribit:B-PERPETUAL", 2)]), Duration::ZERO);
         assert_eq!(of(&[("deribit:A-PERPETUAL", 5), ("deribit:B-PERPETUAL", 2)]), SECOND * 3);
         // 30 and the one that cancels many, less the 20 at once.
         assert_eq!(of(&[("deribit:A-PERPETUAL", 12), ("deribit:B-PERPETUAL", 18)]), SECOND * 16);
         let by_age = OrderLimit { cancel: CancelWeight::ByAge(AGES), ..each };
-        let limiter = Limiter::new(vec![by_age], 25);
-        assert_eq!(limiter.least_wait(&single(&[("kraken:A-USD", 99)])), Duration::ZERO);
+        assert_eq!(least_wait(&vec![by_age], &single(&[("kraken:A-USD", 99)])), Duration::ZERO);
     }
 
     #[test]

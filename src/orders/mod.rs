@@ -10,6 +10,7 @@ mod ids;
 mod journal;
 mod lane;
 mod limiter;
+mod plan;
 mod report;
 mod switch;
 
@@ -22,4 +23,5 @@ pub(crate) use ids::IdGenerator;
 pub(crate) use journal::Journal;
 pub use journal::{OrderUpdate, OrderUpdates};
 pub(crate) use lane::Command;
+pub(crate) use plan::{CancelMeans, plan as plan_cancels};
 pub(crate) use switch::SwitchSettings;

@@ -6,6 +6,7 @@ mod closing;
 mod hook;
 mod least;
 mod phase;
+mod plan;
 mod profit;
 mod reasons;
 mod shutdown_report;
@@ -15,7 +16,9 @@ pub use alert::{Alert, AlertDelivery, AlertKind, AlertReport};
 pub use closing::{ClosePolicy, PositionReport};
 pub use hook::{HookEnd, HookPriority, HookReport};
 pub use least::LeastTime;
+pub(crate) use least::{Need, RoundTrips};
 pub use phase::{Phase, Stage};
+pub use plan::{CancelWay, ExchangePlan, PlannedOrder, ShutdownPlan};
 pub use profit::ProfitTotal;
 pub use shutdown_report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,

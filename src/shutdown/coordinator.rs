@@ -36,7 +36,8 @@ use crate::market::Router;
 use crate::orders::Desk;
 use crate::positions::Positions;
 use crate::report::{
-    LeftoverOrder, Outcome, Phase, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
+    LeftoverOrder, Outcome, Phase, PhaseEnd, PhaseReport, RoundTrips, ShutdownReport, StageReport,
+    StateReport,
 };
 use crate::scope::{Scope, panic_message};
 use crate::state::{Database, SavedTicks, StateDirectory};
@@ -59,6 +60,14 @@ pub(crate) struct ExchangeParts {
     pub(crate) cut: CancellationToken,
     /// How many failures the gateway had seen when these parts were started.
     pub(crate) failures_before: usize,
+}
+
+impl ExchangeParts {
+    /// The round trips that were measured on its connections.
+    pub(crate) fn round_trips(&self) -> Option<RoundTrips> {
+        let records = self.connections.iter().filter_map(|record| record.round_trips());
+        records.chain(self.desk.round_trips()).reduce(RoundTrips::or)
+    }
 }
 
 /// What is saved when the whole gateway stops; a drain of one exchange saves nothing.

@@ -8,10 +8,11 @@ mod hooks;
 mod signals;
 
 pub use crate::report::{
-    Alert, AlertDelivery, AlertKind, AlertReport, CancelPath, ClosePolicy, ConnectionReport,
-    ExchangeReport, Failure, HookEnd, HookPriority, HookReport, LeastTime, LeftoverOrder,
-    OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport, PositionReport, ProfitTotal,
-    ShutdownReport, Stage, StageReport, StateReport, SwitchKind, SwitchReport, SwitchState,
+    Alert, AlertDelivery, AlertKind, AlertReport, CancelPath, CancelWay, ClosePolicy,
+    ConnectionReport, ExchangePlan, ExchangeReport, Failure, HookEnd, HookPriority, HookReport,
+    LeastTime, LeftoverOrder, OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport,
+    PlannedOrder, PositionReport, ProfitTotal, ShutdownPlan, ShutdownReport, Stage, StageReport,
+    StateReport, SwitchKind, SwitchReport, SwitchState,
 };
 pub(crate) use coordinator::{
     ClosePolicies, Coordinator, ExchangeParts, Hooking, Saving, alert_stranded,

@@ -69,15 +69,20 @@ impl Book {
     /// be cancelled, as far as the exchange has told. What it told without an instrument, or so that
     /// it could not be read, may be anywhere.
     fn allows_mass_cancel(&self, scope: Option<Instrument>) -> bool {
-        let may_be_within =
-            |at: Option<Instrument>| at.is_none_or(|instrument| is_within(instrument, scope));
-        let strange = self.lost_sight
-            || self.foreign.iter().any(|(_, at)| may_be_within(*at))
-            || self.leftovers.values().any(|(_, leftover)| may_be_within(leftover.instrument));
+        let strange = self.sees_others(scope);
         let is_meant = |entry: &Entry| {
             entry.cancel.is_some() && entry.order.request.on_shutdown == OnShutdown::Cancel
         };
         !strange && self.written_within(scope).all(is_meant)
+    }
+
+    /// Whether an order of somebody else, or of an earlier run, may be in the scope.
+    pub(crate) fn sees_others(&self, scope: Option<Instrument>) -> bool {
+        let may_be_within =
+            |at: Option<Instrument>| at.is_none_or(|instrument| is_within(instrument, scope));
+        self.lost_sight
+            || self.foreign.iter().any(|(_, at)| may_be_within(*at))
+            || self.leftovers.values().any(|(_, leftover)| may_be_within(leftover.instrument))
     }
 
     /// The orders of a scope that may be on the exchange.

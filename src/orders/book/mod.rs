@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::exchange::{OrderEvent, OrderNews};
-use crate::report::{CancelPath, LeftoverOrder};
+use crate::report::{CancelPath, LeftoverOrder, RoundTrips};
 use crate::types::{
     ClientOrderId, ExchangeOrderId, Fill, Instrument, NewOrder, OnShutdown, Order, OrderStatus,
     Quantity, Timestamp,
@@ -114,8 +114,8 @@ pub(crate) struct Book {
     session_is_open: bool,
     /// What the orders may still add to positions.
     exposure: exposure::Exposure,
-    /// The shortest time from the writing of an order to the exchange's first word on it.
-    round_trip: Option<Duration>,
+    /// The times from the writing of an order to the exchange's first word on it.
+    round_trips: Option<RoundTrips>,
 }
 
 impl Book {
@@ -136,14 +136,14 @@ impl Book {
             sessions: 0,
             session_is_open: true,
             exposure: exposure::Exposure::default(),
-            round_trip: None,
+            round_trips: None,
         }
     }
 
-    /// The shortest time from the writing of an order to the exchange's first word on it, if any
-    /// was written.
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+    /// The times from the writing of an order to the exchange's first word on it, if any was
+    /// written.
+    pub(crate) fn round_trips(&self) -> Option<RoundTrips> {
+        self.round_trips
     }
 
     /// Takes a new order in.
@@ -515,7 +515,7 @@ impl Book {
                 && let Some(sent) = entry.sent
             {
                 let took = now.monotonic.saturating_duration_since(sent);
-                self.round_trip = Some(self.round_trip.map_or(took, |known| known.min(took)));
+                self.round_trips = Some(RoundTrips::and(self.round_trips, took));
             }
             entry.under_way = false;
         }
