@@ -167,10 +167,15 @@ fn order_row(order: &PlannedOrder, fate: &str) -> Vec<Cell> {
 
 fn expected(stored: &StoredPlan) -> String {
     let deadline = stored.plan.deadline_ms;
+    if stored.plan.exchanges.is_empty() {
+        return "Nothing to cancel: no open order is stored. With --config, connections are counted, \
+                too."
+            .to_owned();
+    }
     let (Some(least), Some(measured)) = (&stored.plan.least, &stored.measured) else {
         return format!(
-            "Not expected to take any time that is known: no run has measured a round trip yet. \
-             At most {deadline} ms."
+            "How long it would take is not known: no run has measured a round trip yet. At most \
+             {deadline} ms."
         );
     };
     #[expect(clippy::cast_precision_loss, reason = "a time for people")]

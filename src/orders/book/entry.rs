@@ -31,6 +31,8 @@ pub(in crate::orders) struct Entry {
     pub(in crate::orders) confirmed_over: Option<CancelPath>,
     /// Whether its end was concluded from the exchange not knowing it.
     pub(super) presumed: bool,
+    /// Whether it waits in the line of ended orders to be forgotten.
+    pub(super) in_line: bool,
     /// Whether it ended with the refusal of the request that placed it.
     pub(super) refused: bool,
     /// When the exchange was last asked.
@@ -93,6 +95,7 @@ impl Entry {
             heard_elsewhere: false,
             confirmed_over: None,
             presumed: false,
+            in_line: false,
             refused: false,
             asked: None,
             asking: None,

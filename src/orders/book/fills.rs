@@ -167,11 +167,14 @@ impl Book {
 
     /// An ended order is kept while it lacks fills, and among the oldest to be forgotten after.
     pub(super) fn file(&mut self, id: ClientOrderId) {
-        let Some(entry) = self.closed.get(&id) else { return };
+        let Some(entry) = self.closed.get_mut(&id) else { return };
         if entry.order.lacks_fills() {
             self.incomplete.insert(id);
         } else if self.incomplete.remove(&id) {
-            self.closed_order.retain(|known| *known != id);
+            // The line may be long, and many orders may end at once.
+            if std::mem::replace(&mut entry.in_line, true) {
+                self.closed_order.retain(|known| *known != id);
+            }
             self.closed_order.push_back(id);
             self.forget_oldest();
         }

@@ -348,7 +348,10 @@ impl Book {
         let too_many = ended.len().saturating_sub(self.patience.closed_kept);
         for id in ended.into_iter().take(too_many) {
             self.watched.remove(&id);
-            self.closed_order.push_back(id);
+            let entry = self.closed.get_mut(&id);
+            if entry.is_some_and(|entry| !std::mem::replace(&mut entry.in_line, true)) {
+                self.closed_order.push_back(id);
+            }
         }
         self.forget_oldest();
     }
@@ -723,6 +726,9 @@ impl Book {
     fn forget_oldest(&mut self) {
         while self.closed_order.len() > self.patience.closed_kept {
             let Some(id) = self.closed_order.pop_front() else { return };
+            if let Some(entry) = self.closed.get_mut(&id) {
+                entry.in_line = false;
+            }
             // Kept for the report, or because it may still show up. Both are few: the orders open
             // when shutdown began, and those that the exchange denied. One that lacks fills comes
             // back to the line when it has them.
@@ -765,7 +771,9 @@ impl Book {
             return false;
         }
         let Some(mut entry) = self.closed.remove(&id) else { return false };
-        self.closed_order.retain(|known| *known != id);
+        if std::mem::take(&mut entry.in_line) {
+            self.closed_order.retain(|known| *known != id);
+        }
         self.incomplete.remove(&id);
         entry.presumed = false;
         entry.refused = false;
