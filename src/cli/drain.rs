@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 
 use comfy_table::Cell;
-use exchange_gateway::shutdown::{CancelWay, ExchangePlan, PlannedOrder};
+use exchange_gateway::shutdown::{CancelWay, ClosePolicy, ExchangePlan, PlannedOrder};
 use exchange_gateway::{Config, StoredPlan, stored_plan};
 
 use super::report_table::{new_table, right, shown};
@@ -139,6 +139,21 @@ fn show(out: &mut impl Write, stored: &StoredPlan) -> io::Result<()> {
     }
     if table.row_count() > 0 {
         writeln!(out, "\n{}", shown(&table))?;
+    }
+    let mut table = new_table(&["position", "held", "would be"], terminal);
+    for position in stored.plan.exchanges.iter().flat_map(|plan| &plan.positions) {
+        let fate = if position.policy == ClosePolicy::Close { "closed" } else { "kept" };
+        table.add_row(vec![
+            Cell::new(position.instrument),
+            right(position.quantity),
+            Cell::new(fate),
+        ]);
+    }
+    if table.row_count() > 0 {
+        writeln!(out, "\n{}", shown(&table))?;
+    }
+    if stored.plan.hooks > 0 {
+        writeln!(out, "\nHooks of the configuration that would run: {}", stored.plan.hooks)?;
     }
     writeln!(out, "\n{}", expected(stored))
 }

@@ -12,10 +12,10 @@ use crate::config::{Config, ExchangeConfig};
 use crate::connection::ConnectionStatus;
 use crate::exchange::{Adapter, AdapterKind, HttpResponse, MassCancel, SymbolTable};
 use crate::orders::{CancelMeans, plan_cancels};
-use crate::report::{ExchangePlan, LeastTime, Need, ShutdownPlan, ShutdownReport};
+use crate::report::{ExchangePlan, LeastTime, Need, PlannedPosition, ShutdownPlan, ShutdownReport};
 use crate::shutdown::ExchangeParts;
 use crate::state::{Damage, RunSummary, StateError, StateView};
-use crate::types::{ExchangeName, Order, Timestamp};
+use crate::types::{ClosePolicy, ExchangeName, Order, Position, Timestamp};
 
 /// Runs that are looked at for a round trip.
 const RUNS: usize = 20;
@@ -35,6 +35,7 @@ impl Inner {
             exchanges,
             expected_ms: LeastTime::of(usual.into_iter()).map(|time| time.least_ms),
             least: LeastTime::of(least.into_iter()),
+            hooks: self.hooks.waiting(),
             deadline_ms: millis(self.config.shutdown.deadline),
         }
     }
@@ -45,12 +46,28 @@ impl Inner {
         if self.draining().contains_key(&parts.name) {
             return ExchangePlan { drained: true, ..nothing_done(plan) };
         }
+        let configured = self.config.exchanges.iter().find(|known| known.name == parts.name);
+        plan.positions =
+            configured.map_or_else(Vec::new, |config| held(config, &self.positions.all()));
         let live = |record: &&Arc<crate::connection::ConnectionRecord>| {
             record.snapshot().status == ConnectionStatus::Live
         };
         plan.connections = count(parts.connections.iter().filter(live).count());
         plan
     }
+}
+
+/// The positions on an exchange that are not flat, and what becomes of them.
+fn held(exchange: &ExchangeConfig, positions: &[Position]) -> Vec<PlannedPosition> {
+    let of_exchange = |position: &&Position| {
+        position.instrument.exchange() == exchange.name && !position.is_flat()
+    };
+    let planned = |position: &Position| PlannedPosition {
+        instrument: position.instrument,
+        quantity: position.quantity,
+        policy: exchange.positions_of(position.instrument).on_shutdown,
+    };
+    positions.iter().filter(of_exchange).map(planned).collect()
 }
 
 /// A drained exchange gets no more requests, whatever is open there.
@@ -121,20 +138,24 @@ pub struct StoredRoundTrip {
 pub fn stored_plan(directory: &Path, config: &Config) -> Result<StoredPlan, StateError> {
     let view = StateView::open(directory)?;
     let orders = view.orders(usize::MAX, true)?;
+    let positions = view.positions()?;
     let runs = view.runs(RUNS)?;
     let measured = runs.rows.iter().find_map(round_trip_of);
     let mut configured: Vec<_> = config.exchanges.iter().collect();
-    let unnamed = unnamed(&orders.rows, config);
+    let unnamed = unnamed(&orders.rows, &positions.rows, config);
     configured.extend(&unnamed);
-    let exchanges: Vec<_> =
-        configured.into_iter().map(|exchange| plan_stored(exchange, &orders.rows)).collect();
-    let damaged = orders.damaged.iter().chain(&runs.damaged).map(Damage::to_string).collect();
+    let exchanges = configured.into_iter().map(|exchange| ExchangePlan {
+        positions: held(exchange, &positions.rows),
+        ..plan_stored(exchange, &orders.rows)
+    });
+    let damaged = orders.damaged.iter().chain(&positions.damaged).chain(&runs.damaged);
     let mut stored = StoredPlan {
         plan: ShutdownPlan {
             at: Timestamp::now(),
-            exchanges,
+            exchanges: exchanges.collect(),
             expected_ms: None,
             least: None,
+            hooks: config.shutdown.hooks.len(),
             deadline_ms: millis(config.shutdown.deadline),
         },
         measured,
@@ -144,7 +165,7 @@ pub fn stored_plan(directory: &Path, config: &Config) -> Result<StoredPlan, Stat
             started: run.started,
             ended: run.ended,
         }),
-        damaged,
+        damaged: damaged.map(Damage::to_string).collect(),
     };
     stored.time();
     Ok(stored)
@@ -156,9 +177,11 @@ fn round_trip_of(run: &RunSummary) -> Option<StoredRoundTrip> {
     Some(StoredRoundTrip { run: run.id, ended: run.ended, exchange, round_trip_us })
 }
 
-/// The exchanges of orders that the configuration does not name.
-fn unnamed(orders: &[Order], config: &Config) -> Vec<ExchangeConfig> {
+/// The exchanges of orders and positions that the configuration does not name.
+fn unnamed(orders: &[Order], positions: &[Position], config: &Config) -> Vec<ExchangeConfig> {
+    let held = positions.iter().filter(|position| !position.is_flat());
     let mut names: Vec<_> = orders.iter().map(|order| order.instrument().exchange()).collect();
+    names.extend(held.map(|position| position.instrument.exchange()));
     names.sort_unstable();
     names.dedup();
     names.retain(|name| config.exchanges.iter().all(|exchange| exchange.name != *name));
@@ -191,14 +214,16 @@ fn batch(adapter: &dyn Adapter) -> usize {
     adapter.trading_session(Arc::new(SymbolTable::new([]))).cancel_batch_limit()
 }
 
-/// What the plan needs: a round trip for the cancels, one for the end of the subscriptions and one
-/// for the close frames.
+/// What the plan needs: a round trip for the cancels, one for closing orders, one for the end of
+/// the subscriptions and one for the close frames.
 fn need(plan: &ExchangePlan, round_trip: Option<Duration>) -> Need {
     let cancels = !plan.cancel.is_empty() || !plan.unknown.is_empty();
-    let round_trips = match (plan.drained, plan.connections) {
-        (true, _) => 0,
-        (false, 0) => u32::from(cancels),
-        (false, _) => u32::from(cancels) + 2,
+    let closes = plan.positions.iter().any(|position| position.policy == ClosePolicy::Close);
+    let round_trips = if plan.drained {
+        0
+    } else {
+        let ends = if plan.connections > 0 { 2 } else { 0 };
+        u32::from(cancels) + u32::from(closes) + ends
     };
     let paced = Duration::from_millis(plan.paced_ms);
     Need { exchange: plan.exchange, round_trip, round_trips, paced }

@@ -31,6 +31,7 @@ pub(crate) fn plan<'a>(
         way: CancelWay::None,
         requests: 0,
         paced_ms: 0,
+        positions: Vec::new(),
         connections: 0,
     };
     for order in orders {

@@ -18,7 +18,7 @@ pub use hook::{HookEnd, HookPriority, HookReport};
 pub use least::LeastTime;
 pub(crate) use least::{Need, RoundTrips};
 pub use phase::{Phase, Stage};
-pub use plan::{CancelWay, ExchangePlan, PlannedOrder, ShutdownPlan};
+pub use plan::{CancelWay, ExchangePlan, PlannedOrder, PlannedPosition, ShutdownPlan};
 pub use profit::ProfitTotal;
 pub use shutdown_report::{
     CancelPath, ConnectionReport, ExchangeReport, Failure, LeftoverOrder, OrderFate, OrderReport,

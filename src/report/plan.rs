@@ -1,11 +1,12 @@
 //! What a shutdown would do now.
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::LeastTime;
 use crate::types::{
-    ClientOrderId, ExchangeName, ExchangeOrderId, Instrument, Order, OrderKind, OrderStatus, Price,
-    Quantity, Side, Timestamp,
+    ClientOrderId, ClosePolicy, ExchangeName, ExchangeOrderId, Instrument, Order, OrderKind,
+    OrderStatus, Price, Quantity, Side, Timestamp,
 };
 
 /// What a shutdown would do if it began now. Nothing of it is done.
@@ -21,6 +22,8 @@ pub struct ShutdownPlan {
     pub expected_ms: Option<u64>,
     /// The least that it could take. Absent where no round trip was measured.
     pub least: Option<LeastTime>,
+    /// Hooks that would run; a drain of one exchange runs none.
+    pub hooks: usize,
     /// The longest that it may take, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -45,8 +48,22 @@ pub struct ExchangePlan {
     /// What the exchange's limits would make the cancels wait, in milliseconds, if nothing else used
     /// them up.
     pub paced_ms: u64,
+    /// What is held now by the gateway's own fills. Those to close are sized anew when the cancels
+    /// are confirmed.
+    pub positions: Vec<PlannedPosition>,
     /// Connections to close.
     pub connections: u32,
+}
+
+/// A position of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPosition {
+    /// What was traded, and where.
+    pub instrument: Instrument,
+    /// What is held; below zero a short one.
+    pub quantity: Decimal,
+    /// What is to become of it.
+    pub policy: ClosePolicy,
 }
 
 /// How orders are cancelled.

@@ -236,6 +236,11 @@ impl Hooks {
         Ok(())
     }
 
+    /// How many wait for their phase.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
     /// The hooks of a phase that begins now, in the order in which they were added. From here on none
     /// is added to it.
     pub(super) fn take(&self, phase: Phase) -> Vec<Hook> {

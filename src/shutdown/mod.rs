@@ -11,8 +11,8 @@ pub use crate::report::{
     Alert, AlertDelivery, AlertKind, AlertReport, CancelPath, CancelWay, ClosePolicy,
     ConnectionReport, ExchangePlan, ExchangeReport, Failure, HookEnd, HookPriority, HookReport,
     LeastTime, LeftoverOrder, OrderFate, OrderReport, Outcome, Phase, PhaseEnd, PhaseReport,
-    PlannedOrder, PositionReport, ProfitTotal, ShutdownPlan, ShutdownReport, Stage, StageReport,
-    StateReport, SwitchKind, SwitchReport, SwitchState,
+    PlannedOrder, PlannedPosition, PositionReport, ProfitTotal, ShutdownPlan, ShutdownReport,
+    Stage, StageReport, StateReport, SwitchKind, SwitchReport, SwitchState,
 };
 pub(crate) use coordinator::{
     ClosePolicies, Coordinator, ExchangeParts, Hooking, Saving, alert_stranded,
