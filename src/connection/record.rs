@@ -141,7 +141,7 @@ impl ConnectionRecord {
     /// unsubscription and the close frames, if it was live when the shutdown began.
     pub(crate) fn closing_trips(&self) -> u32 {
         let stages = self.stages();
-        let has = |stage| stages.reached.iter().any(|known| known.stage == stage);
+        let has = |stage| stages.reached.iter().any(|(_, known)| *known == stage);
         let answered = [Stage::Unsubscribed, Stage::CloseFrameReceived];
         if !stages.was_live || !has(Stage::CloseFrameSent) {
             return 0;
