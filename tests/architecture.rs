@@ -26,7 +26,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "connection",
         &[
-            "types", "clock", "config", "exchange", "market", "net", "orders", "rate", "report",
+            "types",
+            "clock",
+            "config",
+            "exchange",
+            "market",
+            "net",
+            "orders",
+            // Compared with what the exchange says.
+            "positions",
+            "rate",
+            "report",
             "scope",
         ],
     ),

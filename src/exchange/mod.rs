@@ -5,6 +5,7 @@
 //!
 //! Every exchange's folder has the same files: `mod.rs` (the [`Adapter`]), `market.rs` (the market
 //! session), `trading.rs` (the trading session), `http.rs` (cancels and questions over HTTP),
+//! `holdings.rs` (balances or positions of the account),
 //! `messages.rs` (wire types), `sign.rs` (authentication), `instruments.rs` (metadata), `testdata/`
 //! (recorded messages).
 
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+use crate::types::{ExchangeName, Holding, Instrument, InstrumentSpec, Timestamp};
 
 pub use credentials::{Credentials, Secret};
 pub use http::{HttpFailure, HttpRequest, HttpResponse};
@@ -210,6 +211,20 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
         let _ = symbols;
         None
     }
+
+    /// The request for what the account holds, signed with the time of `now`.
+    ///
+    /// # Errors
+    /// Why nothing can be signed.
+    fn holdings_request(&self, now: Timestamp) -> Result<HttpRequest, DecodeError>;
+
+    /// Reads the answer: the balances of a spot account, or the positions in the derivatives of the
+    /// table. What is not among them is not held.
+    fn read_holdings(
+        &self,
+        response: &HttpResponse,
+        symbols: &SymbolTable,
+    ) -> Result<Vec<Holding>, DecodeError>;
 
     /// The instrument that a symbol most likely means, without the exchange's list: for reading
     /// recorded messages only, never for trading.

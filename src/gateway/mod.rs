@@ -13,6 +13,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +38,15 @@ use crate::shutdown::{
     ShutdownReport, Signals,
 };
 use crate::state::{Database, SavedTicks, StateDirectory};
-use crate::types::{ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
+use crate::types::{Comparison, ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
 pub use plan::{StoredPlan, StoredRoundTrip, StoredRun, stored_plan};
 pub use previous::PreviousRun;
 pub use resume::ResumeError;
 pub use start::StartError;
+
+/// What asking for what accounts hold may take.
+const COMPARE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why an exchange cannot be drained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,6 +193,19 @@ impl Gateway {
     /// long one at the best bid, a short one at the best ask.
     pub fn valuations(&self) -> Vec<Valuation> {
         self.inner.positions.valued(|instrument| self.inner.router.last(instrument))
+    }
+
+    /// Asks every exchange what the account holds (balances, on Deribit positions) and compares it
+    /// with what it held when the gateway started and what the gateway's fills since then explain.
+    /// Takes at most five seconds. What a person or another program trades on the same account shows
+    /// as a difference: that is for a person to judge, and nothing acts on it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the questions.
+    pub async fn compare_positions(&self) -> Vec<Comparison> {
+        let exchanges = self.inner.exchanges();
+        let accounts = exchanges.iter().filter_map(|exchange| exchange.account.as_ref());
+        futures::future::join_all(accounts.map(|account| account.compare(COMPARE_LIMIT))).await
     }
 
     /// Follows the changes of positions from now on, the latest of each instrument.

@@ -17,7 +17,9 @@ use super::risk::{self, MarketView};
 use super::{Gateway, Inner, PreviousRun, keeper, lost};
 use crate::alerts::{Alerts, Origin};
 use crate::config::{Config, ConfigError, ConnectionConfig, ExchangeConfig, ShutdownConfig};
-use crate::connection::{ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role};
+use crate::connection::{
+    AccountCheck, ConnectionRecord, ConnectionStatus, Driver, HttpFallback, Role,
+};
 use crate::environment::Environment;
 use crate::exchange::{
     Adapter, ConnectionKind, DeadMansSwitch, MassCancel, OrderLimits, SymbolTable,
@@ -42,6 +44,9 @@ const ANSWER_LIMIT_MIN: Duration = Duration::from_secs(1);
 const UNDO_LIMIT: Duration = Duration::from_secs(3);
 /// What taking off their dead-man's switches may take before.
 const UNDO_DISARM_LIMIT: Duration = Duration::from_secs(1);
+
+/// What learning the balances may hold up the start.
+const ACCOUNT_LIMIT: Duration = Duration::from_secs(4);
 
 /// Why a gateway did not start. No order has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -266,7 +271,12 @@ async fn start_on(
         if exchange.config.trading {
             unsettled.hand_to(&desk, &exchange.symbols);
         }
-        let place = Place { root: &root, router: &router, environment: &environment };
+        let place = Place {
+            root: &root,
+            router: &router,
+            positions: &positions,
+            environment: &environment,
+        };
         let parts = launch(exchange, desk, None, &place, &config.shutdown, &mut random);
         lost::watch(&parts, &alerts, config.alerts.exchange_lost_after);
         exchanges.push(Arc::new(parts));
@@ -296,6 +306,8 @@ async fn start_on(
         undo(&root, &exchanges, &alerts).await;
         return Err(problem);
     }
+    let accounts = exchanges.iter().filter_map(|exchange| exchange.account.as_ref());
+    futures::future::join_all(accounts.map(|account| account.begin(ACCOUNT_LIMIT))).await;
     abandoned.disarm();
     // Not before: a start that fails and is tried for ever would be told for ever.
     alert_stranded(&alerts, &stranded);
@@ -446,6 +458,7 @@ async fn prepare(
 pub(super) struct Place<'a> {
     pub(super) root: &'a Scope,
     pub(super) router: &'a Arc<Router>,
+    pub(super) positions: &'a Arc<Positions>,
     pub(super) environment: &'a Environment,
 }
 
@@ -458,7 +471,7 @@ pub(super) fn launch(
     shutdown: &ShutdownConfig,
     random: &mut fastrand::Rng,
 ) -> ExchangeParts {
-    let Place { root, router, environment } = *place;
+    let Place { root, router, positions, environment } = *place;
     let answer_limit = answer_limit(shutdown);
     let name = prepared.config.name;
     let scope = root.child(name.as_str(), Phase::Complete);
@@ -509,7 +522,16 @@ pub(super) fn launch(
         scope.spawn(driver.run());
     }
     fall_back_on_http(prepared, Arc::clone(&desk), &scope, environment, shutdown);
-    ExchangeParts { name, scope, desk, connections, cut, failures_before }
+    let account = prepared.config.trading.then(|| AccountCheck {
+        exchange: name,
+        desk: Arc::clone(&desk),
+        positions: Arc::clone(positions),
+        adapter: Arc::clone(&prepared.adapter),
+        symbols: Arc::clone(&prepared.symbols),
+        connector: Arc::clone(&prepared.connector),
+        clock: Arc::clone(&environment.clock),
+    });
+    ExchangeParts { name, scope, desk, connections, account, cut, failures_before }
 }
 
 /// Starts the task that cancels over HTTP while there is no trading connection.

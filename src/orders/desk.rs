@@ -720,6 +720,17 @@ impl Desk {
         }
     }
 
+    /// Waits until every single fill that the exchange has shown to be there is booked. Cancel safe.
+    pub(crate) async fn fills_known(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.state().book.lacks_fills() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Whether a cancel has been written for every order that is to be cancelled.
     pub(crate) async fn cancels_written(&self) {
         loop {

@@ -11,12 +11,14 @@ use rust_decimal::Decimal;
 use tracing::error;
 
 use super::Terms;
+use super::accounts::{Account, Compared};
 use super::day::{self, DayProfit};
 use super::updates::{Mailbox, PositionUpdates};
 use super::value::value;
 use crate::market::LastTick;
 use crate::types::{
-    ClientOrderId, Fill, Instrument, InstrumentSpec, Order, Position, Timestamp, Valuation,
+    ClientOrderId, Comparison, ExchangeName, Fill, Holding, Instrument, InstrumentSpec, Order,
+    Position, Timestamp, Valuation,
 };
 
 /// The positions of all instruments. Shared by the desks, which book every fill once.
@@ -32,6 +34,8 @@ struct State {
     unsaved: BTreeSet<Instrument>,
     /// Fills that are in the positions and may be told again, because nothing else is known of them.
     counted: BTreeSet<KnownFill>,
+    /// By exchange.
+    accounts: BTreeMap<ExchangeName, Account>,
     subscribers: Vec<Weak<Mailbox>>,
     closed: bool,
 }
@@ -42,8 +46,12 @@ type KnownFill = (Instrument, ClientOrderId, String);
 impl Positions {
     /// Of these instruments, with nothing traded yet.
     pub(crate) fn new(specs: impl IntoIterator<Item = Arc<InstrumentSpec>>) -> Self {
-        let terms = specs.into_iter().map(|spec| (spec.instrument, Terms::of(&spec))).collect();
-        Self { terms, state: Mutex::default() }
+        let (mut terms, mut state) = (BTreeMap::new(), State::default());
+        for spec in specs {
+            terms.insert(spec.instrument, Terms::of(&spec));
+            state.accounts.entry(spec.instrument.exchange()).or_default().list(&spec);
+        }
+        Self { terms, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,6 +88,8 @@ impl Positions {
             drop(state);
             return then(None);
         }
+        let account = state.accounts.entry(instrument.exchange()).or_default();
+        account.flow(terms, instrument, order.request.side, fill);
         let empty = || Position::empty(instrument, &terms.currency);
         let position = state.held.entry(instrument).or_insert_with(empty);
         let held = position.entry.and_then(|e| terms.profit(position.quantity, e, fill.price));
@@ -184,6 +194,59 @@ impl Positions {
                 store(position.clone());
             }
         }
+    }
+
+    /// How many fills were booked at an exchange since the start.
+    pub(crate) fn fills_booked(&self, exchange: ExchangeName) -> u64 {
+        self.state().accounts.get(&exchange).map_or(0, Account::fills)
+    }
+
+    /// Whether nothing was traded at an exchange since the start and nothing is held there.
+    pub(crate) fn is_idle(&self, exchange: ExchangeName) -> bool {
+        let state = self.state();
+        let mut here = state.held.values().filter(|held| held.instrument.exchange() == exchange);
+        here.all(Position::is_flat)
+            && state.accounts.get(&exchange).is_none_or(|account| account.fills() == 0)
+    }
+
+    /// What an exchange told that the account holds, beside what the fills explain. `fills` is how
+    /// many were booked when it was asked: if more are by now, nothing can be said. What is told
+    /// first is what later answers are compared with.
+    pub(crate) fn told(
+        &self,
+        exchange: ExchangeName,
+        holdings: Vec<Holding>,
+        fills: u64,
+        at: Timestamp,
+    ) -> Option<Comparison> {
+        let mut state = self.state();
+        state.accounts.entry(exchange).or_default().told(exchange, holdings, fills, at)
+    }
+
+    /// An exchange could not be asked what the account holds.
+    pub(crate) fn not_told(
+        &self,
+        exchange: ExchangeName,
+        problem: String,
+        at: Timestamp,
+    ) -> Comparison {
+        let mut state = self.state();
+        state.accounts.entry(exchange).or_default().not_told(exchange, problem, at)
+    }
+
+    /// Forgets what the last comparison with an exchange said.
+    pub(crate) fn forget_comparison(&self, exchange: ExchangeName) {
+        if let Some(account) = self.state().accounts.get_mut(&exchange) {
+            account.forget_comparison();
+        }
+    }
+
+    /// What the exchange said is held less what the fills explain, of what an instrument's position
+    /// is in: the base asset on a spot market (all its instruments together), the derivative itself
+    /// elsewhere. Nothing if nobody compared.
+    pub(crate) fn difference(&self, instrument: Instrument) -> Option<Compared> {
+        let terms = self.terms.get(&instrument)?;
+        self.state().accounts.get(&instrument.exchange())?.difference(terms, instrument)
     }
 
     /// Follows the changes from now on.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "the closer and the risk limits come next")]
 
+mod accounts;
 mod closer;
 mod day;
 mod keeper;
@@ -9,6 +10,7 @@ mod profit;
 mod updates;
 mod value;
 
+pub(crate) use accounts::Compared;
 pub(crate) use closer::{Obstacle, Plan, Rules, Situation, average, plan};
 pub(crate) use day::DayProfit;
 pub(crate) use keeper::Positions;

@@ -47,6 +47,9 @@ pub struct PositionReport {
     pub dust: bool,
     /// What the exchange says is held less what the fills say, where it was asked and answered.
     pub difference: Option<Decimal>,
+    /// Why it was not compared, where it was to be.
+    #[serde(default)]
+    pub not_compared: Option<String>,
 }
 
 impl PositionReport {

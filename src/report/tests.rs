@@ -27,6 +27,7 @@ fn position(currency: &str, realized: &str, unrealized: Option<&str>) -> Positio
         dust: false,
         not_closed: Some("no price".into()),
         difference: None,
+        not_compared: None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod alerting;
 mod closing;
+mod comparing;
 mod hooking;
 mod least;
 mod phases;
@@ -31,7 +32,7 @@ use super::budget::Budget;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::ShutdownConfig;
-use crate::connection::ConnectionRecord;
+use crate::connection::{AccountCheck, ConnectionRecord};
 use crate::market::Router;
 use crate::orders::Desk;
 use crate::positions::Positions;
@@ -56,6 +57,8 @@ pub(crate) struct ExchangeParts {
     pub(crate) scope: Scope,
     pub(crate) desk: Arc<Desk>,
     pub(crate) connections: Vec<Arc<ConnectionRecord>>,
+    /// Asks what the account holds, where the exchange is traded at.
+    pub(crate) account: Option<AccountCheck>,
     /// Cancelled to drop the sockets without waiting.
     pub(crate) cut: CancellationToken,
     /// How many failures the gateway had seen when these parts were started.
@@ -182,9 +185,13 @@ impl Coordinator {
                 Phase::Disconnect => self.timed(phase, &budget, self.disconnect()).await,
                 Phase::ClosePositions => {
                     course.closings = self.closings();
+                    self.forget_comparisons();
                     let now = Instant::now();
                     let ends = now + budget.allow(phase, now);
-                    let work = self.close_positions(&mut course.closings, ends);
+                    let work = async {
+                        self.close_positions(&mut course.closings, ends).await;
+                        self.compare_positions(ends).await;
+                    };
                     self.timed(phase, &budget, work).await
                 }
                 _ => self.timed(phase, &budget, std::future::ready(())).await,

@@ -1,6 +1,7 @@
 //! The vocabulary: instruments, money, ticks, orders and fills. Data only; this module knows no other.
 
 mod closing;
+mod holding;
 mod id;
 mod instrument;
 mod kill_switch;
@@ -11,6 +12,7 @@ mod spec;
 mod tick;
 
 pub use closing::{ClosePolicy, ClosingOrder};
+pub use holding::{Comparison, ComparisonLine, Held, Holding};
 pub use id::{ClientOrderId, ExchangeOrderId, InvalidId};
 pub use instrument::{ExchangeName, Instrument, InvalidInstrument};
 pub use jiff::Timestamp;

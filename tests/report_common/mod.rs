@@ -141,6 +141,7 @@ fn position(pair: &str, currency: &str) -> PositionReport {
         dust: false,
         not_closed: None,
         difference: None,
+        not_compared: None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod errors;
 mod fills;
+mod holdings;
 mod http;
 mod instruments;
 mod limits;
@@ -31,7 +32,7 @@ use super::{
     DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MassCancel,
     MessageRate, OrderLimits, Probe, SymbolTable, TradingSession,
 };
-use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+use crate::types::{ExchangeName, Holding, Instrument, InstrumentSpec, Timestamp};
 
 /// The server pings every 20 seconds, so that a connection is silent for longer only when it is in
 /// trouble (both documents, section on ping frames).
@@ -123,6 +124,19 @@ impl Adapter for Binance {
     fn http_trading(&self, symbols: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
         let http = self.endpoints.http.clone();
         Some(Box::new(BinanceHttp::new(http, symbols, self.signer.clone())))
+    }
+
+    fn holdings_request(&self, now: Timestamp) -> Result<HttpRequest, DecodeError> {
+        let signer = self.signer.as_ref().map_err(|error| DecodeError::new(error.to_string()))?;
+        Ok(holdings::request(&self.endpoints.http, signer, now))
+    }
+
+    fn read_holdings(
+        &self,
+        response: &HttpResponse,
+        _: &SymbolTable,
+    ) -> Result<Vec<Holding>, DecodeError> {
+        holdings::read(response)
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

@@ -8,6 +8,7 @@
 //! `json-rpc-overview`, `connection-management-best-practices`, `rate-limits`, `errors`.
 
 mod errors;
+mod holdings;
 mod http;
 mod instruments;
 mod market;
@@ -36,7 +37,7 @@ use super::{
     MarketSession, MassCancel, OrderLimit, OrderLimits, Probe, RateRule, SwitchScope, SymbolTable,
     TradingSession,
 };
-use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+use crate::types::{ExchangeName, Holding, Instrument, InstrumentSpec, Timestamp};
 
 /// A trading connection is quiet but for the heartbeats, which are asked for every ten seconds.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
@@ -147,6 +148,20 @@ impl Adapter for Deribit {
     fn http_trading(&self, symbols: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
         let http = self.endpoints.http.clone();
         Some(Box::new(DeribitHttp::new(http, symbols, self.signer.clone()?)))
+    }
+
+    fn holdings_request(&self, now: Timestamp) -> Result<HttpRequest, DecodeError> {
+        let signer = self.signer.as_ref();
+        let signer = signer.ok_or_else(|| DecodeError::new("no API key is configured"))?;
+        Ok(holdings::request(&self.endpoints.http, signer, now))
+    }
+
+    fn read_holdings(
+        &self,
+        response: &HttpResponse,
+        symbols: &SymbolTable,
+    ) -> Result<Vec<Holding>, DecodeError> {
+        holdings::read(response, symbols)
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

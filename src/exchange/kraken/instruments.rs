@@ -39,7 +39,7 @@ struct Pair<'a> {
 }
 
 /// The name that version 2 of the WebSocket API, and the gateway, use for an asset.
-fn modern(asset: &str) -> &str {
+pub(super) fn modern(asset: &str) -> &str {
     match asset {
         "XBT" => "BTC",
         "XDG" => "DOGE",

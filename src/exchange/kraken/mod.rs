@@ -7,6 +7,7 @@
 mod fills;
 #[cfg(test)]
 mod fixtures;
+mod holdings;
 mod http;
 mod instruments;
 mod limits;
@@ -34,7 +35,7 @@ use super::{
     DecodeError, Endpoints, HttpRequest, HttpResponse, HttpTrading, MarketSession, MassCancel,
     OrderLimits, Probe, SwitchScope, SymbolTable, TradingSession,
 };
-use crate::types::{ExchangeName, Instrument, InstrumentSpec};
+use crate::types::{ExchangeName, Holding, Instrument, InstrumentSpec, Timestamp};
 
 use http::KrakenHttp;
 use market::KrakenMarket;
@@ -147,6 +148,18 @@ impl Adapter for Kraken {
 
     fn http_trading(&self, _: Arc<SymbolTable>) -> Option<Box<dyn HttpTrading>> {
         Some(Box::new(KrakenHttp::new(Arc::clone(&self.account))))
+    }
+
+    fn holdings_request(&self, now: Timestamp) -> Result<HttpRequest, DecodeError> {
+        holdings::request(&self.account, now)
+    }
+
+    fn read_holdings(
+        &self,
+        response: &HttpResponse,
+        _: &SymbolTable,
+    ) -> Result<Vec<Holding>, DecodeError> {
+        holdings::read(response)
     }
 
     fn guess_instrument(&self, symbol: &str) -> Option<Instrument> {

@@ -80,7 +80,7 @@ impl Book {
     }
 
     /// Whether the fills of some order have yet to be fetched.
-    pub(super) fn lacks_fills(&self) -> bool {
+    pub(in crate::orders) fn lacks_fills(&self) -> bool {
         !self.incomplete.is_empty() || self.open.values().any(|entry| entry.order.lacks_fills())
     }
 

@@ -363,6 +363,7 @@ impl Coordinator {
                 "the phase that closes positions was over before it came to this one".to_owned()
             }),
         };
+        let compared = self.positions.difference(instrument);
         PositionReport {
             instrument,
             policy: closing.policy,
@@ -379,7 +380,8 @@ impl Coordinator {
             orders: closing.orders.clone(),
             not_closed: is_left.then(why),
             dust: is_left && closing.dust,
-            difference: None,
+            difference: compared.as_ref().and_then(|compared| compared.as_ref().ok().copied()),
+            not_compared: compared.and_then(Result::err),
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn exchange(root: &Scope, name: &str) -> Arc<ExchangeParts> {
     let connections = vec![Arc::new(ConnectionRecord::new(name, ConnectionKind::Market))];
     let (desk, cut) = (Arc::new(desk), CancellationToken::new());
     let failures_before = 0;
-    Arc::new(ExchangeParts { name, scope, desk, connections, cut, failures_before })
+    Arc::new(ExchangeParts { name, scope, desk, connections, account: None, cut, failures_before })
 }
 
 pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> Coordinator {

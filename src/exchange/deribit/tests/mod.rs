@@ -2,6 +2,7 @@
 
 mod fills;
 mod fixtures;
+mod holdings;
 mod http;
 mod market;
 mod mutations;

@@ -244,6 +244,7 @@ async fn positions_that_were_to_be_closed_are_told_with_what_is_left() {
         dust: false,
         not_closed: Some("no price".into()),
         difference: None,
+        not_compared: None,
     };
     bench.coordinator.alert_positions(std::slice::from_ref(&position));
     position.policy = ClosePolicy::Keep;
