@@ -83,9 +83,9 @@ async fn a_hundred_young_orders_on_kraken_are_cancelled_over_the_rate_counter() 
     let kraken = ledger.exchange("kraken");
     // Single cancels of orders this young would cost 25 times 8 points on each pair, of 180.
     assert_eq!((count(kraken, "batch_cancel"), count(kraken, "cancel_order")), (2, 0));
-    // The list of pairs and the token: nothing had to be asked.
+    // The list of pairs, the token and the balances: nothing had to be asked.
     let http = attempts.of("http", bench.venue("kraken").address().port()).len();
-    assert_eq!(http, 2);
+    assert_eq!(http, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,8 @@ fn late(limit: Duration) -> String {
 fn tell(comparison: &Comparison) {
     let exchange = comparison.exchange;
     for line in comparison.lines.iter().filter(|line| !line.is_rounding) {
-        let (held, told, expected) = (&line.held, line.told, line.expected);
+        let held = &line.held;
+        let (told, expected) = (line.told.normalize(), line.expected.normalize());
         let difference = line.difference.normalize();
         warn!(
             %exchange, %held, %told, %expected, %difference,
