@@ -161,3 +161,160 @@ fn amount(of: &BTreeMap<Held, Decimal>, held: &Held) -> Decimal {
 
 /// What the exchange says is held less what the fills explain, or why that is not known.
 pub(crate) type Compared = Result<Decimal, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Fee, Price, Quantity};
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn exchange() -> ExchangeName {
+        ExchangeName::new("kraken").unwrap()
+    }
+
+    fn spec(name: &str, contract_size: Option<Decimal>) -> InstrumentSpec {
+        let instrument: Instrument = name.parse().unwrap();
+        InstrumentSpec {
+            instrument,
+            symbol: instrument.pair().into(),
+            tick_size: Decimal::ONE,
+            tick_size_steps: Vec::new(),
+            lot_size: Decimal::new(1, 2),
+            min_quantity: Quantity(Decimal::ONE),
+            max_quantity: None,
+            min_notional: None,
+            contract_size,
+        }
+    }
+
+    fn number(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn asset(name: &str) -> Held {
+        Held::Asset(name.to_owned())
+    }
+
+    fn holdings(amounts: &[(&str, &str)]) -> Vec<Holding> {
+        let of =
+            |(name, amount): &(&str, &str)| Holding { held: asset(name), amount: number(amount) };
+        amounts.iter().map(of).collect()
+    }
+
+    fn trade(
+        account: &mut Account,
+        name: &str,
+        side: Side,
+        quantity: &str,
+        price: &str,
+        fee: &str,
+    ) {
+        let spec = spec(name, None);
+        let fee = fee
+            .split_once(' ')
+            .map(|(amount, asset)| Fee { asset: asset.to_owned(), amount: number(amount) });
+        let fill = Fill {
+            fill_id: "1".into(),
+            price: Price(number(price)),
+            quantity: Quantity(number(quantity)),
+            fee,
+            liquidity: None,
+            time: None,
+        };
+        account.flow(&Terms::of(&spec), spec.instrument, side, &fill);
+    }
+
+    fn spot() -> Account {
+        let mut account = Account::default();
+        account.list(&spec("kraken:BTC-USD", None));
+        account.list(&spec("kraken:ETH-BTC", None));
+        account
+    }
+
+    fn told(account: &mut Account, amounts: &[(&str, &str)]) -> Comparison {
+        let fills = account.fills();
+        account.told(exchange(), holdings(amounts), fills, AT).unwrap()
+    }
+
+    fn differences(comparison: &Comparison) -> Vec<(String, Decimal, bool)> {
+        let lines = comparison.lines.iter().filter(|line| !line.difference.is_zero());
+        lines.map(|l| (l.held.to_string(), l.difference.normalize(), l.is_rounding)).collect()
+    }
+
+    #[test]
+    fn flows_of_all_instruments_and_fees_explain_the_balances() {
+        let mut account = spot();
+        // Before the first answer: part of what is told then.
+        trade(&mut account, "kraken:BTC-USD", Side::Buy, "1", "100", "");
+        let first = [("BTC", "5"), ("USD", "1000"), ("KFEE", "70"), ("OLD", "9")];
+        assert!(told(&mut account, &first).problem.is_some());
+        trade(&mut account, "kraken:BTC-USD", Side::Buy, "2", "100", "0.5 USD");
+        trade(&mut account, "kraken:ETH-BTC", Side::Buy, "10", "0.05", "0.1 ETH");
+        trade(&mut account, "kraken:BTC-USD", Side::Sell, "1", "110", "3 KFEE");
+        let now = [("BTC", "5.5"), ("USD", "909.5"), ("ETH", "9.9"), ("KFEE", "67")];
+        let comparison = told(&mut account, &now);
+        // What is not traded here may come and go.
+        assert_eq!(differences(&comparison), []);
+        assert_eq!(comparison.lines.len(), 4, "{comparison:?}");
+        let more =
+            told(&mut account, &[("BTC", "6"), ("USD", "909.5"), ("ETH", "9.9"), ("KFEE", "67")]);
+        assert_eq!(differences(&more), [("BTC".to_owned(), number("0.5"), false)]);
+        let terms = Terms::of(&spec("kraken:BTC-USD", None));
+        let difference = account.difference(&terms, "kraken:BTC-USD".parse().unwrap());
+        assert_eq!(difference, Some(Ok(number("0.5"))));
+        account.not_told(exchange(), "no answer".to_owned(), AT);
+        let difference = account.difference(&terms, "kraken:BTC-USD".parse().unwrap());
+        assert_eq!(difference, Some(Err("no answer".to_owned())));
+        account.forget_comparison();
+        assert_eq!(account.difference(&terms, "kraken:BTC-USD".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn less_than_a_lot_and_a_ten_thousandth_of_the_money_moved_is_rounding() {
+        let mut account = spot();
+        told(&mut account, &[]);
+        trade(&mut account, "kraken:BTC-USD", Side::Buy, "1", "1000", "");
+        trade(&mut account, "kraken:BTC-USD", Side::Sell, "1", "1000", "");
+        let rounded = |account: &mut Account, amounts: &[(&str, &str)]| {
+            let found = differences(&told(account, amounts));
+            found.into_iter().map(|(_, _, is_rounding)| is_rounding).collect::<Vec<_>>()
+        };
+        assert_eq!(rounded(&mut account, &[("BTC", "0.009"), ("USD", "-0.2")]), [true, true]);
+        assert_eq!(rounded(&mut account, &[("BTC", "0.01"), ("USD", "0.21")]), [false, false]);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_fill_says_nothing() {
+        let mut account = spot();
+        told(&mut account, &[]);
+        let fills = account.fills();
+        trade(&mut account, "kraken:BTC-USD", Side::Buy, "1", "100", "");
+        assert_eq!(account.told(exchange(), holdings(&[("BTC", "1")]), fills, AT), None);
+        assert_eq!(differences(&told(&mut account, &[("BTC", "1"), ("USD", "-100")])), []);
+    }
+
+    #[test]
+    fn a_derivative_is_compared_by_its_position_alone() {
+        let mut account = Account::default();
+        let spec = spec("deribit:BTC-PERPETUAL", Some(Decimal::TEN));
+        account.list(&spec);
+        let held = Held::Instrument(spec.instrument);
+        let holding = |amount: i64| vec![Holding { held: held.clone(), amount: amount.into() }];
+        account.told(exchange(), holding(100), 0, AT).unwrap();
+        let fill = Fill {
+            fill_id: "1".into(),
+            price: Price(number("50000")),
+            quantity: Quantity(30.into()),
+            fee: Some(Fee { asset: "BTC".into(), amount: number("0.1") }),
+            liquidity: None,
+            time: None,
+        };
+        let terms = Terms::of(&spec);
+        account.flow(&terms, spec.instrument, Side::Sell, &fill);
+        let comparison = account.told(exchange(), holding(60), 1, AT).unwrap();
+        assert_eq!(comparison.lines.len(), 1);
+        assert_eq!(comparison.lines[0].expected, 70.into());
+        assert_eq!(account.difference(&terms, spec.instrument), Some(Ok((-10).into())));
+    }
+}

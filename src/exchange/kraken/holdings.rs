@@ -49,12 +49,21 @@ pub(super) fn read(response: &HttpResponse) -> Result<Vec<Holding>, DecodeError>
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{NOW, account};
     use super::*;
 
     fn answer(body: &str) -> Result<Vec<(String, String)>, String> {
         let read = read(&HttpResponse { status: 200, body: body.into() });
         let shown = |held: Holding| (held.held.to_string(), held.amount.to_string());
         read.map(|all| all.into_iter().map(shown).collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_question_is_signed_and_a_key_that_cannot_sign_says_why() {
+        let asked = request(&account("c2VjcmV0"), NOW).unwrap();
+        assert_eq!(asked.url.as_str(), "https://api.kraken.com/0/private/Balance");
+        assert_eq!((asked.method, asked.headers[1].0), ("POST", "api-sign"));
+        assert!(request(&account("no base64!"), NOW).is_err());
     }
 
     #[test]

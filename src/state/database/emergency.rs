@@ -168,10 +168,12 @@ fn is_news(
             Ok(known.is_none_or(|known| is_newer(order, &known)))
         }
         Record::Fill(booked) => {
-            let sql = "SELECT 1 FROM fills WHERE exchange = ? AND instrument = ? AND fill_id = ?";
+            let sql = "SELECT 1 FROM fills WHERE exchange = ? AND instrument = ? AND fill_id = ? \
+                       AND client_id = ?";
             let instrument = booked.instrument;
             let (exchange, fill) = (instrument.exchange(), booked.fill.fill_id.as_str());
-            let key = params![exchange.as_str(), instrument.as_str(), fill];
+            let order = booked.client_id.as_str();
+            let key = params![exchange.as_str(), instrument.as_str(), fill, order];
             Ok(connection.query_row(sql, key, |_| Ok(())).optional()?.is_none())
         }
         Record::Position(position) => {
@@ -185,7 +187,7 @@ fn is_news(
         }
         Record::RunEnded(_) => {
             let Some(run) = run else { return Ok(false) };
-            let known = one(connection, &RUNS, "id", &run.id, rows::run)?;
+            let known = one(connection, &RUNS, "id", run.id, rows::run)?;
             Ok(known.is_some_and(|known| known.ended.is_none()))
         }
     }

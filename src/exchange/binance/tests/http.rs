@@ -171,3 +171,13 @@ fn without_a_key_nothing_is_sent_and_everything_is_answered() {
     assert!(out.requests.is_empty(), "{:?}", out.requests);
     assert_eq!(out.events.len(), 2);
 }
+
+#[test]
+fn the_balances_are_asked_for_with_a_signature() {
+    let request = adapter(true).holdings_request(now()).unwrap();
+    let url = request.url.as_str();
+    let expected = "https://api.binance.com/api/v3/account?omitZeroBalances=true&recvWindow=5000&timestamp=1700000000123&signature=";
+    assert!(url.starts_with(expected), "{url}");
+    assert_eq!((request.method, request.headers[0].0), ("GET", "x-mbx-apikey"));
+    assert!(adapter(false).holdings_request(now()).is_err());
+}
