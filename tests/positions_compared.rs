@@ -125,6 +125,10 @@ async fn what_somebody_else_trades_on_the_account_is_shown_and_changes_nothing()
     let report = within(gateway.shutdown()).await;
     assert_eq!(report.outcome, Outcome::Clean, "a difference is no failure: {report:#?}");
     for exchange in ALL {
+        let mut told = report.positions.iter();
+        let told = told.find(|told| told.instrument == instrument(exchange)).expect("it is told");
+        assert_eq!(told.difference, Some(-quantity(exchange, 3)), "{told:?}");
+        assert_eq!(told.not_compared, None);
         let text = format!("exchange={exchange} ");
         let lines = logs::with(&["holds another amount", &text]);
         let held = format!("held={} ", position_of(exchange));
@@ -188,6 +192,10 @@ async fn an_exchange_that_does_not_answer_is_named_and_holds_no_shutdown_up() {
         let began = std::time::Instant::now();
         let report = within(gateway.shutdown()).await;
         assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+        for told in &report.positions {
+            let why = told.not_compared.as_deref().unwrap_or_default();
+            assert!(why.contains(words) && told.difference.is_none(), "{told:?}");
+        }
         assert!(began.elapsed() < Duration::from_secs(8), "it took {:?}", began.elapsed());
     }
 }
