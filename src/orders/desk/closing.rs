@@ -97,3 +97,136 @@ impl Desk {
         traded.flatten().copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::exchange::{DeadMansSwitch, MassCancel, SymbolTable};
+    use crate::orders::{
+        Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings,
+    };
+    use crate::positions::Positions;
+    use crate::state::{Database, Durability, StateDirectory};
+    use crate::types::{OrderStatus, Timestamp};
+
+    struct Bench {
+        desk: Arc<Desk>,
+        _database: Database,
+        _directory: tempfile::TempDir,
+    }
+
+    /// A desk whose connection takes everything.
+    fn bench() -> Bench {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(temporary.path()).unwrap();
+        let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+        let (second, one) = (Duration::from_secs(1), Quantity(1.into()));
+        let spec = InstrumentSpec {
+            instrument: order().instrument,
+            symbol: "BTC/USD".into(),
+            tick_size: one.0,
+            lot_size: one.0,
+            min_quantity: one,
+            max_quantity: None,
+            min_notional: None,
+            tick_size_steps: Vec::new(),
+            contract_size: None,
+        };
+        let desk = Desk::new(DeskSettings {
+            exchange: "kraken".parse().unwrap(),
+            trading: true,
+            patience: Patience {
+                acknowledgement: second,
+                query: second,
+                cancel: second,
+                in_flight: second,
+                closed_kept: 8,
+            },
+            queue: 8,
+            limits: None,
+            reserve_percent: 25,
+            no_reduce_only: Some("it has none"),
+            switch: SwitchSettings { kind: DeadMansSwitch::None, timeout: None },
+            mass_cancel: MassCancel::NONE,
+            symbols: Arc::new(SymbolTable::new([spec])),
+            ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
+            journal: Journal::new(8),
+            writer: database.writer(),
+            positions: Arc::new(Positions::new([])),
+            clock: Arc::new(SystemClock),
+        });
+        desk.session_opened();
+        desk.session_ready();
+        Bench { desk: Arc::new(desk), _database: database, _directory: temporary }
+    }
+
+    fn order() -> NewOrder {
+        let (price, quantity) = ("5".parse().unwrap(), "1".parse().unwrap());
+        let instrument = "kraken:BTC-USD".parse().unwrap();
+        NewOrder::limit(instrument, Side::Sell, price, quantity).immediate_or_cancel()
+    }
+
+    fn status(desk: &Desk, id: ClientOrderId) -> OrderStatus {
+        desk.get(id).unwrap().status
+    }
+
+    #[tokio::test]
+    async fn only_the_pass_places_orders_and_only_in_its_phase() {
+        let Bench { desk, .. } = &bench();
+        assert_eq!(desk.closing_pass().await.err(), Some(Phase::Running));
+        desk.close_gate(Phase::CancelPending);
+        assert_eq!(desk.closing_pass().await.err(), Some(Phase::CancelPending));
+        desk.close_gate(Phase::ClosePositions);
+        let pass = desk.closing_pass().await.ok().unwrap();
+        assert!(matches!(desk.submit(order()), Err(OrderError::Stopping { .. })));
+        let id = pass.submit(order()).unwrap();
+        desk.command_waiting().await;
+        let Next::Write(Command::Submit(written, permit), _) = desk.next_command() else {
+            panic!("it is to be written")
+        };
+        assert_eq!((written, status(desk, id)), (id, OrderStatus::Sent));
+        // A second one has to wait for the first.
+        let mut second = Box::pin(desk.closing_pass());
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        drop(pass);
+        assert!(second.await.is_ok());
+        // What is being written holds up the end of the phase.
+        let mut drained = Box::pin(desk.gate_drained());
+        assert!(futures::poll!(drained.as_mut()).is_pending());
+        drop(permit);
+        drained.await;
+        assert_eq!(desk.unsettled(order().instrument).map(|order| order.client_id), Some(id));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_written_when_the_pass_ends_never_is() {
+        // The pass ends before the intent is stored, after it, or with the phase.
+        for (wait, by_phase) in [(false, false), (true, false), (true, true)] {
+            let Bench { desk, .. } = &bench();
+            desk.close_gate(Phase::ClosePositions);
+            let pass = desk.closing_pass().await.ok().unwrap();
+            let id = pass.submit(order()).unwrap();
+            if wait {
+                desk.command_waiting().await;
+            }
+            if by_phase {
+                desk.close_gate(Phase::SaveState);
+                assert!(matches!(pass.submit(order()), Err(OrderError::Stopping { .. })));
+            } else {
+                drop(pass);
+            }
+            while status(desk, id) == OrderStatus::Pending {
+                assert!(matches!(desk.next_command(), Next::Nothing));
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(status(desk, id), OrderStatus::NotSent);
+            desk.gate_drained().await;
+            assert!(matches!(desk.next_command(), Next::Nothing));
+            let reports = desk.order_reports();
+            assert_eq!((reports.len(), reports[0].client_id), (1, id), "it is in the report");
+        }
+    }
+}

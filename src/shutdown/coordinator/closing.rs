@@ -160,7 +160,9 @@ impl Coordinator {
             None
         };
         if let Some(reason) = refusal {
-            group.iter_mut().for_each(|closing| closing.because(reason.clone()));
+            for closing in &mut group {
+                closing.because(reason.clone());
+            }
             return;
         }
         let stopped = async {
@@ -176,7 +178,9 @@ impl Coordinator {
                 }
                 Err(phase) => {
                     let reason = format!("the exchange takes no more orders (phase {phase})");
-                    group.iter_mut().for_each(|closing| closing.because(reason.clone()));
+                    for closing in &mut group {
+                        closing.because(reason.clone());
+                    }
                 }
             }
         };
