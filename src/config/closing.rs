@@ -237,10 +237,6 @@ mod tests {
                 "positions.max_slippage_percent: `nan` is no decimal number",
             ),
             (
-                "[positions]\nmax_slippage_percent = \"1\"",
-                "positions.max_slippage_percent: expected a number, found text",
-            ),
-            (
                 "[positions]\nmax_quote_age = \"0s\"",
                 "positions.max_quote_age: 0s is out of range; use 10ms to 1h",
             ),

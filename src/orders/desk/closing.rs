@@ -104,11 +104,13 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::config::RiskConfig;
     use crate::exchange::{DeadMansSwitch, MassCancel, SymbolTable};
     use crate::orders::{
         Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings,
     };
-    use crate::positions::Positions;
+    use crate::positions::{DayProfit, Positions};
+    use crate::risk::{Mark, Market, Risk};
     use crate::state::{Database, Durability, StateDirectory};
     use crate::types::{OrderStatus, Timestamp};
 
@@ -116,6 +118,21 @@ mod tests {
         desk: Arc<Desk>,
         _database: Database,
         _directory: tempfile::TempDir,
+    }
+
+    fn unlimited() -> Arc<Risk> {
+        struct Nothing;
+        impl Market for Nothing {
+            fn last(&self, _: Instrument) -> Option<(Mark, Timestamp)> {
+                None
+            }
+
+            fn day_profit(&self, _: &str, _: Timestamp) -> DayProfit {
+                DayProfit::default()
+            }
+        }
+        let positions = Arc::new(Positions::new([]));
+        Arc::new(Risk::new(RiskConfig::default(), [], positions, Arc::new(Nothing), None, None))
     }
 
     /// A desk whose connection takes everything.
@@ -154,6 +171,7 @@ mod tests {
             symbols: Arc::new(SymbolTable::new([spec])),
             ids: Arc::new(IdGenerator::new("gw", Timestamp::UNIX_EPOCH, None)),
             journal: Journal::new(8),
+            risk: unlimited(),
             writer: database.writer(),
             positions: Arc::new(Positions::new([])),
             clock: Arc::new(SystemClock),

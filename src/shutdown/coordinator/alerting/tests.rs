@@ -189,6 +189,7 @@ async fn a_phase_that_the_deadline_cuts_short_is_told_when_it_ends() {
     let ended = |budget: Duration, ended| PhaseReport {
         began_ms: Some(0),
         phase: Phase::CancelPending,
+        began_ms: None,
         budget_ms: millis(budget),
         used_ms: millis(budget),
         ended,
