@@ -238,8 +238,10 @@ fn a_tripped_kill_switch_is_shown_and_its_reset_is_taken_up() {
 fn in_a_terminal(bench: &Bench, before: &str) -> (Child, u32) {
     let words: Vec<_> = bench.arguments().iter().map(|word| word.display().to_string()).collect();
     let id = bench.path("id");
+    // It would leave a file in the working directory.
+    let output = if before == "nohup" { ">/dev/null 2>&1" } else { "" };
     let line = format!(
-        "echo $$ > {}; exec {before} {} {}",
+        "echo $$ > {}; exec {before} {} {} {output}",
         id.display(),
         env!("CARGO_BIN_EXE_exchange-gateway"),
         words.join(" ")

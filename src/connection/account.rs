@@ -23,7 +23,6 @@ const RETRY: Duration = Duration::from_millis(50);
 pub(crate) struct AccountCheck {
     pub(crate) exchange: ExchangeName,
     pub(crate) desk: Arc<Desk>,
-    pub(crate) positions: Arc<Positions>,
     pub(crate) adapter: Arc<dyn Adapter>,
     pub(crate) symbols: Arc<SymbolTable>,
     pub(crate) connector: Arc<dyn Connector>,
@@ -71,7 +70,7 @@ impl AccountCheck {
             Err(_) => late(limit),
         };
         warn!(%exchange, problem, "positions could not be compared with the exchange's");
-        self.positions.not_told(exchange, problem, self.clock.now())
+        self.positions().not_told(exchange, problem, self.clock.now())
     }
 
     /// Asks until the answer is as wanted, or for the last time.
@@ -81,11 +80,11 @@ impl AccountCheck {
             if attempt > 0 {
                 sleep(RETRY * 2_u32.pow(attempt - 1)).await;
             }
-            let fills = self.positions.fills_booked(self.exchange);
+            let fills = self.positions().fills_booked(self.exchange);
             match self.ask().await {
                 Ok(holdings) => {
                     let now = self.clock.now();
-                    match self.positions.told(self.exchange, holdings, fills, now) {
+                    match self.positions().told(self.exchange, holdings, fills, now) {
                         Some(comparison) if wanted(&comparison) => return Ok(comparison),
                         Some(comparison) => last = Ok(comparison),
                         None => {}
@@ -98,6 +97,10 @@ impl AccountCheck {
             }
         }
         last
+    }
+
+    fn positions(&self) -> &Positions {
+        self.desk.positions()
     }
 
     async fn ask(&self) -> Result<Vec<Holding>, String> {

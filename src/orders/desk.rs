@@ -153,6 +153,11 @@ impl Desk {
         self.settings.exchange
     }
 
+    /// What the fills add up to, at all exchanges.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.settings.positions
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -230,8 +230,8 @@ fn a_days_loss_trips_once_and_a_reset_counts_it_anew() {
     assert!(judge(-1100).tripped.is_some());
 }
 
-#[test]
-fn an_order_that_passes_allocates_nothing() {
+/// Every limit is set, and none is near.
+fn every_limit() -> RiskConfig {
     let instrument_risk = InstrumentRisk {
         max_order_quantity: Some(1000.into()),
         max_position: Some(1_000_000.into()),
@@ -246,7 +246,12 @@ fn an_order_that_passes_allocates_nothing() {
         ..RiskConfig::default()
     };
     config.instruments.insert(instrument(0), instrument_risk);
-    let mut bench = Bench::new(config);
+    config
+}
+
+#[test]
+fn an_order_that_passes_allocates_nothing() {
+    let mut bench = Bench::new(every_limit());
     let order = NewOrder::limit(instrument(0), Side::Buy, Price(100.into()), Quantity(1.into()));
     // The window of the second grows to its size first.
     for ms in 0..64 {
@@ -258,6 +263,26 @@ fn an_order_that_passes_allocates_nothing() {
         }
     });
     assert_eq!(counted.count_total, 0);
+}
+
+/// What the check costs a submission; run it with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn what_an_order_that_passes_costs() {
+    const ROUNDS: u32 = 100_000;
+    for (name, config) in [("no limit", RiskConfig::default()), ("every limit", every_limit())] {
+        let mut bench = Bench::new(config);
+        let order =
+            NewOrder::limit(instrument(0), Side::Buy, Price(100.into()), Quantity(1.into()));
+        let began = std::time::Instant::now();
+        for round in 0..ROUNDS {
+            // One open order at a time, a millisecond apart.
+            bench.order(0, &order, round.into()).unwrap();
+            bench.open[0] = OpenQuantities::default();
+            bench.risk.set_open(instrument(0), bench.open[0]);
+        }
+        println!("{name}: {:?} an order, in and out", began.elapsed() / ROUNDS);
+    }
 }
 
 /// What happens next.
