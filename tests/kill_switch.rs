@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::judge::judge;
 use common::{BOTH, Bench, instrument, quoted, rest, resting, until, within};
 use exchange_gateway::config::OnRestart;
-use exchange_gateway::shutdown::Outcome;
+use exchange_gateway::shutdown::{AlertKind, ClosePolicy, Outcome};
 use exchange_gateway::types::{NewOrder, Order, OrderStatus, Quantity, Side};
 use exchange_gateway::{Gateway, OrderError, Phase};
 use mock_exchange::{Fault, FaultAction};
@@ -56,6 +56,8 @@ async fn ends_tripped(gateway: &Gateway, bench: &Bench) {
     let failure = report.failures.iter().find(|failure| failure.scope == "gateway/risk");
     let failure = failure.expect("the report names the kill switch");
     assert!(failure.reason.contains("the kill switch has tripped"), "{failure:?}");
+    let alerts: Vec<_> = report.alerts.iter().map(|told| told.alert.kind).collect();
+    assert_eq!(alerts, [AlertKind::KillSwitch], "{:#?}", report.alerts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +183,21 @@ async fn orders_in_flight_or_of_an_earlier_run_do_not_outlive_the_switch() {
     assert!(BOTH.iter().all(|exchange| ledger.exchange(exchange).open_orders.is_empty()));
     assert_eq!(gateway.kill_switch().expect("it has tripped").reason, "a person said so");
     ends_tripped(&gateway, &bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_closes_positions_all_the_same() {
+    let mut bench = bench().await;
+    for exchange in &mut bench.config.exchanges {
+        exchange.positions.on_shutdown = ClosePolicy::Close;
+    }
+    let gateway = bench.gateway().await;
+    lose(&bench, &gateway).await;
+    tripped(&gateway).await;
+    assert!(is_refused(&gateway));
+    ends_tripped(&gateway, &bench).await;
+    let held: Vec<_> = gateway.positions().into_iter().filter(|held| !held.is_flat()).collect();
+    assert_eq!(held, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError, LimitChange, RiskConfig};
 use crate::market::{LastTick, Router};
 use crate::orders::Desk;
 use crate::positions::{DayProfit, Positions};
+use crate::report::AlertKind;
 use crate::risk::{Allowance, Mark, Market, Risk};
 use crate::scope::Scope;
 use crate::state::{KillSwitchReset, KillSwitchState, StateDirectory, StateError};
@@ -77,6 +78,8 @@ pub(super) struct Switch {
     file: Mutex<()>,
     /// Whether the file says that the switch has tripped, as it has.
     saved: AtomicBool,
+    /// Whether it has been told that it cannot be kept.
+    told: AtomicBool,
 }
 
 /// How an earlier run left the switch. What cannot be read has tripped.
@@ -101,7 +104,8 @@ fn allowance(reset: KillSwitchReset) -> Allowance {
 impl Switch {
     pub(super) fn new(risk: Arc<Risk>, directory: StateDirectory) -> Self {
         let saved = AtomicBool::new(risk.tripped().is_some());
-        Self { risk, directory, file: Mutex::default(), saved }
+        let told = AtomicBool::new(false);
+        Self { risk, directory, file: Mutex::default(), saved, told }
     }
 
     /// Writes that the switch has tripped, if it still has. Blocks.
@@ -188,7 +192,7 @@ impl Watch {
                 () = self.scope.cancelled() => return,
                 result = saved => {
                     saving = None;
-                    Self::tell_saved(result);
+                    self.tell_saved(result);
                     continue;
                 }
                 _ = pace.tick() => {}
@@ -220,7 +224,13 @@ impl Watch {
             *stopped = Some(tripped.tripped);
             let (reason, at) = (&tripped.reason, tripped.tripped);
             error!(%reason, tripped = %at, orders = left, "the kill switch has tripped: no new orders, and open ones are cancelled");
-            self.named.fail(format!("the kill switch has tripped: {reason}"));
+            self.named.fail_as(
+                AlertKind::KillSwitch,
+                format!(
+                    "the kill switch has tripped: {reason}; find out why, then reset it with \
+                     `exchange-gateway risk reset`"
+                ),
+            );
             self.tell_when_flat();
         }
         if saving.is_none() && !self.switch.saved.load(Ordering::Acquire) {
@@ -242,13 +252,19 @@ impl Watch {
         });
     }
 
-    fn tell_saved(result: Result<Result<(), StateError>, tokio::task::JoinError>) {
+    fn tell_saved(&self, result: Result<Result<(), StateError>, tokio::task::JoinError>) {
         let problem = match result {
             Ok(Ok(())) => return,
             Ok(Err(problem)) => problem.to_string(),
             Err(panic) => panic.to_string(),
         };
-        error!(problem, "the kill switch cannot be kept: a start would not know of it");
+        // It is tried again and again, and told once.
+        if !self.switch.told.swap(true, Ordering::AcqRel) {
+            self.named.fail_as(
+                AlertKind::StateNotSaved,
+                format!("the kill switch cannot be kept, so that a start would not know of it: {problem}"),
+            );
+        }
     }
 }
 

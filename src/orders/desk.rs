@@ -337,11 +337,15 @@ impl Desk {
     }
 
     /// Wants every unfinished order cancelled, also those to be kept at shutdown: the kill switch has
-    /// tripped. Tells how many have not ended.
+    /// tripped. Tells how many have not ended. A shutdown that has begun cancels by its own rules, and
+    /// its orders that close positions are left alone.
     pub(crate) fn cancel_everything(&self) -> usize {
         let now = self.now();
         let mut state = self.state();
         let ids: Vec<_> = state.book.unfinished().map(|order| order.client_id).collect();
+        if self.gate.is_closed() {
+            return ids.len();
+        }
         let mut all = Effects::default();
         for id in ids {
             let effects = state.book.want_cancel(id, now);
