@@ -56,8 +56,9 @@ async fn ends_tripped(gateway: &Gateway, bench: &Bench) {
     let failure = report.failures.iter().find(|failure| failure.scope == "gateway/risk");
     let failure = failure.expect("the report names the kill switch");
     assert!(failure.reason.contains("the kill switch has tripped"), "{failure:?}");
-    let alerts: Vec<_> = report.alerts.iter().map(|told| told.alert.kind).collect();
-    assert_eq!(alerts, [AlertKind::KillSwitch], "{:#?}", report.alerts);
+    let tells = |kind: AlertKind| kind == AlertKind::KillSwitch;
+    assert!(!report.alerts.is_empty(), "a person is told");
+    assert!(report.alerts.iter().all(|told| tells(told.alert.kind)), "{:#?}", report.alerts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
