@@ -237,13 +237,10 @@ mod tests {
                 "positions.max_slippage_percent: `nan` is no decimal number",
             ),
             (
-<<<<<<< HEAD
-=======
                 "[positions]\nmax_slippage_percent = true",
                 "positions.max_slippage_percent: expected a number, found true or false",
             ),
             (
->>>>>>> b2ea4e7 (Take numbers in quotes for a closing order's slippage too)
                 "[positions]\nmax_quote_age = \"0s\"",
                 "positions.max_quote_age: 0s is out of range; use 10ms to 1h",
             ),

@@ -158,12 +158,8 @@ impl Inner {
         };
         info!(%exchange, "resuming");
         before.desk.begin_again();
-        let place = Place {
-            root: &self.root,
-            router: &self.router,
-            positions: &self.positions,
-            environment: &self.again.environment,
-        };
+        let place =
+            Place { root: &self.root, router: &self.router, environment: &self.again.environment };
         let mut random = self.again.random.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = Arc::clone(&before.desk);
         let shutdown = &self.config.shutdown;

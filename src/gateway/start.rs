@@ -271,12 +271,7 @@ async fn start_on(
         if exchange.config.trading {
             unsettled.hand_to(&desk, &exchange.symbols);
         }
-        let place = Place {
-            root: &root,
-            router: &router,
-            positions: &positions,
-            environment: &environment,
-        };
+        let place = Place { root: &root, router: &router, environment: &environment };
         let parts = launch(exchange, desk, None, &place, &config.shutdown, &mut random);
         lost::watch(&parts, &alerts, config.alerts.exchange_lost_after);
         exchanges.push(Arc::new(parts));
@@ -458,7 +453,6 @@ async fn prepare(
 pub(super) struct Place<'a> {
     pub(super) root: &'a Scope,
     pub(super) router: &'a Arc<Router>,
-    pub(super) positions: &'a Arc<Positions>,
     pub(super) environment: &'a Environment,
 }
 
@@ -471,7 +465,7 @@ pub(super) fn launch(
     shutdown: &ShutdownConfig,
     random: &mut fastrand::Rng,
 ) -> ExchangeParts {
-    let Place { root, router, positions, environment } = *place;
+    let Place { root, router, environment } = *place;
     let answer_limit = answer_limit(shutdown);
     let name = prepared.config.name;
     let scope = root.child(name.as_str(), Phase::Complete);
@@ -525,7 +519,6 @@ pub(super) fn launch(
     let account = prepared.config.trading.then(|| AccountCheck {
         exchange: name,
         desk: Arc::clone(&desk),
-        positions: Arc::clone(positions),
         adapter: Arc::clone(&prepared.adapter),
         symbols: Arc::clone(&prepared.symbols),
         connector: Arc::clone(&prepared.connector),

@@ -26,7 +26,6 @@ fn position(currency: &str, realized: &str, unrealized: Option<&str>) -> Positio
         orders: Vec::new(),
         dust: false,
         not_closed: Some("no price".into()),
-        dust: false,
         difference: None,
         not_compared: None,
     }

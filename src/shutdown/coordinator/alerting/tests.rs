@@ -189,7 +189,6 @@ async fn a_phase_that_the_deadline_cuts_short_is_told_when_it_ends() {
     let ended = |budget: Duration, ended| PhaseReport {
         began_ms: Some(0),
         phase: Phase::CancelPending,
-        began_ms: None,
         budget_ms: millis(budget),
         used_ms: millis(budget),
         ended,
@@ -244,7 +243,6 @@ async fn positions_that_were_to_be_closed_are_told_with_what_is_left() {
         orders: Vec::new(),
         dust: false,
         not_closed: Some("no price".into()),
-        dust: false,
         difference: None,
         not_compared: None,
     };
