@@ -127,7 +127,8 @@ fn the_example_shows_the_true_defaults() {
         let not_default =
             ["probe_after", "dead_after", "ca_file", "dead_mans_switch", "cancel_on_disconnect"]
                 .contains(&key)
-                || key.contains("api_");
+                || key.contains("api_")
+                || ["webhook", "webhook_token_env", "command"].contains(&key);
         (key_like && !not_default).then(|| line[2..].to_owned())
     };
     let switched_on: Vec<String> =

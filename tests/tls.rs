@@ -6,12 +6,14 @@ mod common;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::judge::judge;
+use common::receiver::{OK, Receiver};
 use common::{BOTH, Bench, instrument, quoted, rest, within};
-use exchange_gateway::shutdown::Outcome;
+use exchange_gateway::shutdown::{AlertKind, Outcome};
 use exchange_gateway::{Delivery, Gateway, StartError};
-use mock_exchange::ClosedBy;
+use mock_exchange::{ClosedBy, Fault, FaultAction};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::copy_bidirectional;
@@ -137,4 +139,37 @@ async fn a_missing_certificate_file_is_named_before_anything_is_connected() {
     let shown = error.to_string();
     let exchange = bench.config.exchanges[1].name.to_string();
     assert!(shown.contains("nobody.pem") && shown.contains(&exchange), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_posted_over_tls_to_whom_somebody_vouches_for_and_to_nobody_else() {
+    for trusted in [true, false] {
+        let receiver = Receiver::start(&[OK]).await;
+        let mut bench = Bench::start(&["kraken"]).await;
+        let certificate = Certificate::new(&bench, "localhost");
+        let port = terminate(certificate.config.clone(), receiver.address()).await;
+        let alerts = &mut bench.config.alerts;
+        alerts.webhook = Some(format!("https://localhost:{port}/hook").parse().expect("a URL"));
+        alerts.ca_file = trusted.then(|| certificate.file.clone());
+        alerts.webhook_retries = 0;
+        alerts.shutdown_wait = common::PATIENCE / 2;
+        bench.config.shutdown.cancel_pending = Duration::from_millis(300);
+        let gateway = bench.gateway().await;
+        rest(&gateway, "kraken", 1).await;
+        bench.add(Fault::new(FaultAction::IgnoreCancel { ack: true, for_ms: None }).times(0));
+        let report = within(gateway.shutdown()).await;
+        assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
+        let [told] = report.alerts.as_slice() else { panic!("{report:#?}") };
+        assert_eq!(told.alert.kind, AlertKind::OrdersLeft);
+        let error = told.deliveries[0].error.as_deref();
+        assert_eq!(receiver.posts().len(), usize::from(trusted));
+        assert_eq!(error.is_none(), trusted, "{error:?}");
+        assert!(trusted || error.is_some_and(|words| words.contains("UnknownIssuer")), "{error:?}");
+    }
+    let mut bench = Bench::start(&["kraken"]).await;
+    bench.config.alerts.webhook = Some("https://localhost/".parse().expect("a URL"));
+    bench.config.alerts.ca_file = Some(bench.state.path().join("nobody.pem"));
+    let error = within(Gateway::start(bench.config.clone())).await.expect_err("no such file");
+    assert!(matches!(error, StartError::Alerts { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("alerts: cannot read certificates from"), "{error}");
 }

@@ -251,3 +251,116 @@ pub(super) fn effective(text: &mut String, alerts: &AlertsConfig) {
     duration(text, "exchange_lost_after", alerts.exchange_lost_after);
     duration(text, "shutdown_wait", alerts.shutdown_wait);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEED_ONLY: &str = "[exchanges.kraken]\ninstruments = [\"BTC-USD\"]\ntrading = false\n";
+
+    fn environment(name: &str) -> Option<String> {
+        match name {
+            "HOOK" => Some("https://hooks.example.com/services/T0/hush\n".into()),
+            "HOOK_TOKEN" => Some("token-hush".into()),
+            "NO_URL" => Some("hush".into()),
+            "SPACED" => Some("two words".into()),
+            _ => None,
+        }
+    }
+
+    fn parsed(section: &str) -> Result<Config, String> {
+        let text = format!("[alerts]\n{section}\n{FEED_ONLY}");
+        let config = super::super::file::read(&text, "gateway.toml", &environment);
+        config.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_may_be_secret_comes_from_elsewhere_and_is_never_printed() {
+        let config = parsed(
+            "webhook_env = \"HOOK\"\nwebhook_token_env = \"HOOK_TOKEN\"\n\
+             command = [\"page\", \"-u\"]\nexchange_lost_after = \"5s\"",
+        );
+        let config = config.unwrap();
+        let webhook = config.alerts.webhook.as_ref().unwrap();
+        assert_eq!(webhook.expose().path(), "/services/T0/hush");
+        assert_eq!(config.alerts.webhook_token.as_ref().unwrap().expose(), "token-hush");
+        assert_eq!(config.alerts.exchange_lost_after, Duration::from_secs(5));
+        let shown = format!("{:?}\n{}", config.alerts, config.effective_toml());
+        assert!(!shown.contains("hush"), "{shown}");
+        for line in [
+            "webhook = \"https://hooks.example.com/<redacted>\"",
+            "webhook_token = \"<redacted>\"",
+            "command = [\"page\", \"-u\"]",
+            "repeat_after = \"5m\"",
+        ] {
+            assert!(shown.contains(&format!("\n{line}\n")), "{line} is not in {shown}");
+        }
+        let plain: WebhookUrl = "http://127.0.0.1:9093".parse().unwrap();
+        assert_eq!(plain.to_string(), "http://127.0.0.1:9093/");
+    }
+
+    #[test]
+    fn every_fault_names_its_key_and_remedy_and_no_secret() {
+        for (section, expected) in [
+            (
+                "webhook = \"http://example.com/hush\"",
+                ":2:11: alerts.webhook: http:// to another machine is not encrypted; use https://, or \
+                 set allow_insecure = true",
+            ),
+            (
+                "webhook = \"ftp://example.com/hush\"",
+                ":2:11: alerts.webhook: `ftp` is the wrong scheme",
+            ),
+            ("webhook = \"hush\"", ":2:11: alerts.webhook: no address: "),
+            (
+                "webhook = \"https://me:hush@example.com/\"",
+                ":2:11: alerts.webhook: it holds a user name or password",
+            ),
+            ("webhook_env = \"NO_URL\"", ":2:15: alerts.webhook_env: no address: "),
+            (
+                "webhook_env = \"NONE\"",
+                ":2:15: alerts.webhook_env: the environment variable NONE is not set",
+            ),
+            (
+                "webhook = \"https://example.com/\"\nwebhook_env = \"HOOK\"",
+                ":2:11: alerts.webhook: the webhook is given twice; remove one",
+            ),
+            (
+                "webhook_token = \"hush\"",
+                ":2:17: alerts.webhook_token: a secret must not stand in the configuration",
+            ),
+            (
+                "webhook_token_env = \"SPACED\"",
+                "alerts.webhook_token: it is empty or has characters that no header can carry",
+            ),
+            ("command = []", ":2:11: alerts.command: it names no program; write the program"),
+            ("command = [\"\"]", ":2:11: alerts.command: it names no program"),
+            ("command = \"page\"", ":2:11: alerts.command: expected a list, found text"),
+            (
+                "webhook_retries = 21",
+                ":2:19: alerts.webhook_retries: 21 is out of range; use 0 to 20",
+            ),
+            (
+                "exchange_lost_after = \"0s\"",
+                ":2:23: alerts.exchange_lost_after: 0s is out of range",
+            ),
+            (
+                "shutdown_wait = \"2m\"",
+                ":2:17: alerts.shutdown_wait: 2m is out of range; use 0s to 1m",
+            ),
+            ("ca_file = \"/no/such\"", ":2:11: alerts.ca_file: /no/such cannot be read: "),
+            ("webhok = \"x\"", ":2:1: alerts.webhok: unknown key; did you mean `webhook`?"),
+        ] {
+            let faults = parsed(section).unwrap_err();
+            assert_eq!(faults.lines().count(), 1, "{section}: {faults}");
+            assert!(faults.contains(expected), "{section}: {faults}");
+            assert!(!faults.contains("hush"), "{section}: {faults}");
+        }
+        let to_this_machine = parsed("webhook = \"http://localhost:9093/hook\"");
+        assert!(to_this_machine.unwrap().warnings().is_empty());
+        let config = parsed("webhook = \"http://example.com/\"\nallow_insecure = true").unwrap();
+        assert_eq!(config.warnings()[0].key, "alerts.allow_insecure");
+        let config = parsed("webhook_token_env = \"HOOK_TOKEN\"").unwrap();
+        assert_eq!(config.warnings()[0].key, "alerts.webhook_token");
+    }
+}
