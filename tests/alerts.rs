@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use common::judge::judge;
 use common::receiver::{Answer, BROKEN, OK, Receiver};
-use common::{BOTH, Bench, logs, reconnected, rest, until, within};
+use common::{BOTH, Bench, instrument, logs, reconnected, rest, until, within};
 use exchange_gateway::exchange::Secret;
-use exchange_gateway::shutdown::{AlertKind, AlertReport, Outcome, ShutdownReport};
-use exchange_gateway::{Gateway, StartError};
+use exchange_gateway::shutdown::{AlertKind, AlertReport, ClosePolicy, Outcome, ShutdownReport};
+use exchange_gateway::types::{NewOrder, Quantity, Side};
+use exchange_gateway::{Clock, Gateway, StartError, SystemClock};
 use mock_exchange::{Disconnect, Fault, FaultAction, Refusal};
 use tokio::net::TcpListener;
 use tracing::Level;
@@ -362,6 +363,63 @@ async fn state_that_is_not_saved_is_told() {
     assert_eq!(delivery(told, "webhook"), (1, None));
     assert!(told.alert.message.contains("last-ticks.json"), "{told:?}");
     assert_eq!(report.alerts.len(), 1, "{:#?}", report.alerts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_could_not_be_closed_is_told_with_the_reason() {
+    let receiver = Receiver::start(&[OK]).await;
+    let mut bench = bench(&["kraken"], &receiver).await;
+    bench.config.shutdown.cancel_pending = Duration::from_secs(8);
+    bench.config.shutdown.close_positions = CANCEL;
+    let positions = &mut bench.config.exchanges[0].positions;
+    positions.on_shutdown = ClosePolicy::Close;
+    positions.max_quote_age = Duration::from_millis(10);
+    bench.quote("kraken", 30_000);
+    let gateway = bench.gateway().await;
+    let quantity = Quantity("0.5".parse().expect("a number"));
+    let buy = NewOrder::market(instrument("kraken"), Side::Buy, quantity);
+    within(gateway.orders().submit(buy)).await.expect("it trades");
+    let is_held = || gateway.positions().iter().any(|position| position.quantity == quantity.0);
+    until("the position is booked", is_held).await;
+    let is_old = || {
+        let last = gateway.last_ticks().into_iter().find_map(|last| last.quote);
+        let age = last.map(|tick| SystemClock.now().duration_since(tick.received));
+        age.is_some_and(|age| age.as_millis() > 50)
+    };
+    until("the price is too old to close by", is_old).await;
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
+    let told = of(&report, AlertKind::PositionsLeft);
+    assert_eq!(report.alerts.len(), 1, "{:#?}", report.alerts);
+    assert_eq!(delivery(told, "webhook"), (1, None));
+    let message = &told.alert.message;
+    assert!(message.starts_with("1 position not closed: 0.5 BTC-USDT ("), "{message}");
+    assert!(message.contains("no fresh price"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_switch_that_trips_is_told_at_once_and_again_by_a_start_that_finds_it_tripped() {
+    let receiver = Receiver::start(&[OK]).await;
+    let bench = bench(&["kraken"], &receiver).await;
+    for run in 1..=2 {
+        let gateway = bench.gateway().await;
+        if run == 1 {
+            assert!(receiver.posts().is_empty());
+            assert!(gateway.trip_kill_switch("asked for by the test"));
+        }
+        until("the switch is told", || receiver.of("kill_switch").len() == run).await;
+        let file = gateway.state_directory().kill_switch_file();
+        until("the switch is kept", || file.exists()).await;
+        let report = within(gateway.shutdown()).await;
+        let told = of(&report, AlertKind::KillSwitch);
+        let message = &told.alert.message;
+        let expected = "the kill switch has tripped: asked for by the test";
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(report.alerts.len(), 1, "{:#?}", report.alerts);
+    }
+    assert_eq!(receiver.posts().len(), 2);
+    let [first, second] = receiver.posts().try_into().expect("two posts");
+    assert_ne!(first.text("id"), second.text("id"), "each is an alert of its own");
 }
 
 /// Takes an exchange away for two seconds.

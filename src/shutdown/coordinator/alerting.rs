@@ -25,7 +25,7 @@ impl Coordinator {
             self.alert_deadline(Some(phase.phase));
         }
         match phase.phase {
-            Phase::CancelPending => self.alert_orders(),
+            Phase::CancelPending | Phase::ClosePositions => self.alert_orders(),
             Phase::SaveState if phase.ended != PhaseEnd::Done && self.saving.is_some() => {
                 self.alert_unsaved("saving did not end", began);
             }
@@ -144,7 +144,7 @@ impl Coordinator {
             let left: Vec<_> = left
                 .map(|position| {
                     let why = position.not_closed.as_ref().map(|why| format!(" ({why})"));
-                    let (pair, left) = (position.instrument.pair(), position.left);
+                    let (pair, left) = (position.instrument.pair(), position.left.normalize());
                     format!("{left} {pair}{}", why.unwrap_or_default())
                 })
                 .collect();

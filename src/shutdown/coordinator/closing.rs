@@ -330,7 +330,9 @@ impl Coordinator {
                 "positions were still being closed when their phase ended"
             });
         }
-        for left in self.position_reports(closings).iter().filter(|report| report.is_left()) {
+        let reports = self.position_reports(closings);
+        self.alert_positions(&reports);
+        for left in reports.iter().filter(|report| report.is_left()) {
             let (left, reason) = (left, left.not_closed.as_deref());
             error!(
                 instrument = %left.instrument, quantity = %left.left.normalize(), reason,
