@@ -243,7 +243,6 @@ async fn positions_that_were_to_be_closed_are_told_with_what_is_left() {
         orders: Vec::new(),
         dust: false,
         not_closed: Some("no price".into()),
-        dust: false,
         difference: None,
         not_compared: None,
     };
