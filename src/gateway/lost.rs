@@ -184,8 +184,8 @@ mod tests {
         for minute in 0..10 {
             let at = start + LIMIT * minute;
             assert_eq!(loss.see(&ConnectionStatus::Live, at), Seen::Nothing);
-            let lost = at + SECOND;
-            assert_eq!(loss.see(&ConnectionStatus::Closing, lost), Seen::Due(lost + LIMIT));
+            let ended = at + SECOND;
+            assert_eq!(loss.see(&ConnectionStatus::Closing, ended), Seen::Due(ended + LIMIT));
         }
     }
 
