@@ -7,12 +7,16 @@ use exchange_gateway::shutdown::{
     CancelPath, ExchangeReport, LeftoverOrder, OrderFate, OrderReport, ShutdownReport,
 };
 
-use super::table::{judged, new_table, right, shown_with, spaced, wrapped};
+use super::table::{WIDTH, judged, new_table, right, shown_with, spaced, wrapped};
 
 /// Orders that ended well are listed up to this many an exchange, and counted beyond.
 const ORDERS_LISTED: usize = 20;
-/// The columns of fate and quantity are broken where a line would be too long.
+/// The columns of fate and quantity, which are broken in this order where a line would be too long.
 const FLEXIBLE: [usize; 2] = [2, 3];
+/// What the column of fates needs: "filled during".
+const FATE: u16 = 13;
+/// Between two columns.
+const GAP: u16 = 3;
 
 pub(super) fn orders(report: &ShutdownReport, colors: bool) -> String {
     let header = ["instrument", "order", "fate", "filled", "cancels", "sent, ended ms"];
@@ -31,7 +35,11 @@ pub(super) fn orders(report: &ShutdownReport, colors: bool) -> String {
             right(times(order)),
         ]);
     }
-    shown_with(&table, &FLEXIBLE)
+    let widths = table.column_max_content_widths();
+    let others = widths.iter().enumerate().filter(|(column, _)| *column != FLEXIBLE[0]);
+    let others = others.fold(0, |sum: u16, (_, width)| sum.saturating_add(width + GAP));
+    let broken = if others.saturating_add(FATE) <= WIDTH { 1 } else { 2 };
+    shown_with(&table, &FLEXIBLE[..broken])
 }
 
 /// What became of an order, with the fallback that it took to hear so.

@@ -12,14 +12,14 @@ const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::new('─
 
 /// The table as text. Its last column may be wrapped to fit, the others not.
 pub(crate) fn shown(table: &Table) -> String {
-    shown_with(table, &[])
+    let last = table.column_max_content_widths().len().saturating_sub(1);
+    shown_with(table, &[last])
 }
 
-/// The same where other columns may be wrapped too.
+/// The table as text. These of its columns may be wrapped to fit.
 pub(super) fn shown_with(table: &Table, flexible: &[usize]) -> String {
     let mut table = table.clone();
-    let last = table.column_count().saturating_sub(1);
-    for (index, column) in table.column_iter_mut().enumerate().take(last) {
+    for (index, column) in table.column_iter_mut().enumerate() {
         if !flexible.contains(&index) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
