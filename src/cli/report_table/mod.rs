@@ -39,7 +39,9 @@ pub(crate) fn render(report: &ShutdownReport, colors: bool) -> String {
     );
     if report.exchanges.iter().any(|exchange| !exchange.orders.is_empty()) {
         let orders = orders::orders(report, colors);
-        _ = writeln!(text, "\nOrders that were open, in flight or unknown\n{orders}");
+        let closing = report.positions.iter().any(|position| !position.orders.is_empty());
+        let closing = if closing { ", and those that close positions" } else { "" };
+        _ = writeln!(text, "\nOrders that were open, in flight or unknown{closing}\n{orders}");
     }
     for exchange in &report.exchanges {
         orders::summary(&mut text, exchange);

@@ -30,7 +30,11 @@ pub(super) fn orders(report: &ShutdownReport, colors: bool) -> String {
             Cell::new(order.instrument),
             Cell::new(order.client_id),
             judged(fate(order), !order.fate.is_left()),
-            right(format!("{filled} of {quantity}")),
+            right(if filled == quantity {
+                format!("all of {quantity}")
+            } else {
+                format!("{filled} of {quantity}")
+            }),
             right(order.cancel_attempts),
             right(times(order)),
         ]);
@@ -38,7 +42,8 @@ pub(super) fn orders(report: &ShutdownReport, colors: bool) -> String {
     let widths = table.column_max_content_widths();
     let others = widths.iter().enumerate().filter(|(column, _)| *column != FLEXIBLE[0]);
     let others = others.fold(0, |sum: u16, (_, width)| sum.saturating_add(width + GAP));
-    let broken = if others.saturating_add(FATE) <= WIDTH { 1 } else { 2 };
+    let fate = widths.get(FLEXIBLE[0]).map_or(FATE, |width| FATE.min(*width));
+    let broken = if others.saturating_add(fate) <= WIDTH { 1 } else { 2 };
     shown_with(&table, &FLEXIBLE[..broken])
 }
 

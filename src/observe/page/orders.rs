@@ -35,8 +35,8 @@ pub(super) fn orders(page: &mut String, report: &ShutdownReport) {
     if !fates.is_empty() {
         _ = writeln!(
             content,
-            "<p>Open, in flight or of unknown fate when the shutdown began, or not closed now: \
-             {}.</p>",
+            "<p>Open, in flight or of unknown fate when the shutdown began, placed by it to close \
+             positions, or not closed now: {}.</p>",
             fates.join(", ")
         );
     }

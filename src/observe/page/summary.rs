@@ -9,6 +9,8 @@ use crate::report::{OrderFate, Outcome, ShutdownReport};
 const REASONS: usize = 12;
 /// From so many tenths of the least time on it says nothing how often that is contained.
 const MUCH: u64 = 1000;
+/// Digits of a profit at a glance.
+const FIGURE: u32 = 6;
 
 pub(super) fn mood(outcome: Outcome) -> Mood {
     match outcome {
@@ -106,7 +108,7 @@ pub(super) fn figures(page: &mut String, report: &ShutdownReport) {
         } else {
             "after fees".to_owned()
         };
-        let net = format!("{} {currency}", super::tables::signed(total.net));
+        let net = format!("{} {currency}", super::tables::signed_to(FIGURE, total.net));
         figure("Profit", &text(net).to_string(), &note);
     }
     if report.state_was_due() {

@@ -19,8 +19,13 @@ fn rounded(value: Decimal) -> Decimal {
 }
 
 /// A sum of money with its sign.
-pub(super) fn signed(value: Decimal) -> String {
-    let value = rounded(value);
+fn signed(value: Decimal) -> String {
+    signed_to(DIGITS, value)
+}
+
+/// The same with so many digits.
+pub(super) fn signed_to(digits: u32, value: Decimal) -> String {
+    let value = value.round_sf(digits).unwrap_or(value).normalize();
     if value > Decimal::ZERO { format!("+{value}") } else { value.to_string() }
 }
 
