@@ -112,7 +112,7 @@ impl Cell {
     }
 
     /// Sets it as numbers are set.
-    pub(super) fn as_number(self) -> Self {
+    pub(super) fn numeric(self) -> Self {
         Self { class: "number", ..self }
     }
 

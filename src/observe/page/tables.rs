@@ -50,7 +50,7 @@ pub(super) fn positions(page: &mut String, report: &ShutdownReport) {
         let price = |price: Option<crate::types::Price>| price.map(|price| rounded(price.0));
         let quantity = |quantity: Decimal| Cell::number(quantity.normalize());
         let left = if position.is_left() {
-            Cell::badge(Mood::Bad, position.left.normalize()).as_number()
+            Cell::badge(Mood::Bad, position.left.normalize()).numeric()
         } else {
             quantity(position.left)
         };
