@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::hooks::{Hook, HookContext};
 use crate::config::HookConfig;
+use crate::types::ExchangeName;
 
 /// Lines of one program that the log has, of each of its two outputs.
 const LINES_MAX: usize = 100;
@@ -46,7 +47,7 @@ async fn run(command: Vec<String>, context: HookContext) -> Result<(), CommandEr
     let (program, arguments) = command.split_first().map_or(("", &[][..]), |(p, a)| (p, a));
     let program = program.to_owned();
     let start = |source| CommandError::Start { program: program.clone(), source };
-    let names: Vec<_> = context.exchanges().iter().map(|name| name.as_str()).collect();
+    let names: Vec<_> = context.exchanges().iter().map(ExchangeName::as_str).collect();
     let mut command = Command::new(&program);
     command
         .args(arguments)
@@ -179,7 +180,9 @@ mod tests {
             name: "notes".into(),
             phase: Phase::SaveState,
             trigger: "SIGTERM".into(),
-            exchanges: ["binance", "kraken"].map(|name| name.parse().unwrap()).into(),
+            exchanges: ["binance", "kraken"]
+                .map(|name| ExchangeName::new(name).expect("a name"))
+                .into(),
             ends: Instant::now() + Duration::from_secs(60),
         }
     }
@@ -211,7 +214,7 @@ mod tests {
         // A line without end, and many lines.
         shell("head -c 3000000 /dev/zero; yes | head -n 200000").await.unwrap();
         let mut lines = Lines::new("notes", "stdout");
-        lines.add(&[b'x'; 100_000]);
+        lines.add(&vec![b'x'; 100_000]);
         assert_eq!(lines.last().unwrap().len(), LINE_MAX);
     }
 

@@ -136,6 +136,7 @@ impl Coordinator {
             self.scope.fail(format!("the shutdown panicked: {}", panic_message(panic.as_ref())));
             let ended = AssertUnwindSafe(async {
                 self.enter(Phase::Disconnect);
+                self.stop_scopes(Phase::Disconnect);
                 self.cut_the_rest().await;
             });
             if ended.catch_unwind().await.is_err() {
@@ -203,7 +204,9 @@ impl Coordinator {
                 Phase::CancelPending => self.name_unconfirmed(began),
                 Phase::ClosePositions => self.end_closing(&course.closings).await,
                 Phase::SaveState if report.ended != PhaseEnd::Done && self.saving.is_some() => {
-                    course.state.error.get_or_insert_with(|| "saving took too long".to_owned());
+                    let problem = "saving took too long";
+                    self.scope.fail(format!("state not saved: {problem}"));
+                    course.state.error.get_or_insert_with(|| problem.to_owned());
                 }
                 Phase::Disconnect => self.cut_the_rest().await,
                 _ => {}
@@ -244,12 +247,23 @@ impl Coordinator {
     fn enter(&self, phase: Phase) {
         for exchange in &self.exchanges {
             exchange.desk.close_gate(phase);
+        }
+        // Until the first hooks of a phase have ended, what stops in it goes on; what makes the
+        // cancels hurry waits for nobody.
+        if phase <= Phase::CancelPending {
+            self.stop_scopes(phase);
+        }
+        self.phase.send_replace(phase);
+    }
+
+    /// Ends what declares that it stops in that phase.
+    fn stop_scopes(&self, phase: Phase) {
+        for exchange in &self.exchanges {
             exchange.scope.enter(phase);
         }
         if let Some(saving) = &self.saving {
             saving.scope.enter(phase);
         }
-        self.phase.send_replace(phase);
     }
 
     /// Runs the work of a phase and its hooks within its limit.
@@ -272,6 +286,7 @@ impl Coordinator {
             }
         };
         let work = async {
+            self.stop_scopes(phase);
             tokio::select! {
                 biased;
                 () = work => PhaseEnd::Done,

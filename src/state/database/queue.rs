@@ -88,8 +88,14 @@ impl Queue {
     fn push(&self, item: Item) {
         let mut state = self.state();
         if state.closing {
-            state.lost += u64::from(item.record.is_some());
             let failure = state.failure.clone().unwrap_or(WriteFailed::Closed);
+            match item.record {
+                // The thread is gone before its time, and a dump is still to come.
+                Some(record) if state.failure.is_some() && state.kept.len() < self.hard_limit => {
+                    state.kept.push(record);
+                }
+                record => state.lost += u64::from(record.is_some()),
+            }
             drop(state);
             // The thread is gone or about to go: the answer is given here.
             if let Some(then) = item.then {
@@ -385,5 +391,7 @@ mod tests {
         assert!(queue.take(&mut Vec::new(), 2));
         queue.end();
         assert_eq!(dumped(&writer), 1);
+        writer.record(ticks());
+        assert_eq!((dumped(&writer), writer.lost()), (2, 0), "what comes later as well");
     }
 }

@@ -254,9 +254,7 @@ mod tests {
 
     impl Drop for Bomb {
         fn drop(&mut self) {
-            if !std::thread::panicking() {
-                panic!("the writer's thread is to panic");
-            }
+            assert!(std::thread::panicking(), "the writer's thread is to panic");
         }
     }
 
