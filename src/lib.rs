@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+// Unit tests share what the integration tests know the crate by.
+#[cfg(test)]
+extern crate self as exchange_gateway;
+
 pub mod config;
 pub mod exchange;
 pub mod observe;

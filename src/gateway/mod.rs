@@ -1,5 +1,7 @@
 //! The gateway: wiring only. It starts the parts, hands out what bots use, and ends them.
 
+#[cfg(test)]
+mod fault_matrix;
 mod hangup;
 mod keeper;
 mod lost;
