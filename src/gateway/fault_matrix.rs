@@ -20,7 +20,7 @@ use url::Url;
 use super::Gateway;
 use crate::environment::Environment;
 use crate::net::{ByteStream, Connecting, Connector, SystemConnector};
-use crate::report::{HookEnd, HookPriority, OrderFate, Outcome, Phase, ShutdownReport};
+use crate::report::{AlertKind, HookEnd, HookPriority, OrderFate, Outcome, Phase, ShutdownReport};
 use crate::scope::panic_message;
 use crate::shutdown::Hook;
 use crate::state::{Record, StateView, Writer};
@@ -29,6 +29,7 @@ use crate::state::{Record, StateView, Writer};
 mod common;
 
 use common::judge::judge;
+use common::receiver::{Answer, BROKEN, OK, Receiver};
 use common::{BOTH, Bench, rest};
 
 /// A busy machine may add this to a deadline.
@@ -43,6 +44,7 @@ enum Part {
     Connections,
     Hooks,
     Database,
+    Alerts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +59,7 @@ enum How {
     Deadline,
 }
 
-const PARTS: [Part; 3] = [Part::Connections, Part::Hooks, Part::Database];
+const PARTS: [Part; 4] = [Part::Connections, Part::Hooks, Part::Database, Part::Alerts];
 const HOWS: [How; 6] = [How::Ok, How::Fails, How::Panics, How::Hangs, How::Forced, How::Deadline];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,11 +84,16 @@ struct Panicking {
     inner: SystemConnector,
     panics: Panics,
     port: u16,
+    /// Where alerts go.
+    receiver: u16,
 }
 
 impl Connector for Panicking {
     fn connect<'a>(&'a self, url: &'a Url) -> Connecting<'a> {
         Box::pin(async move {
+            if url.port() == Some(self.receiver) {
+                self.panics.check();
+            }
             let stream = self.inner.connect(url).await?;
             if url.scheme() != "ws" || url.port() != Some(self.port) {
                 return Ok(stream);
@@ -151,6 +158,7 @@ struct Trial {
     gateway: Arc<Gateway>,
     panics: Panics,
     hold: Hold,
+    receiver: Receiver,
 }
 
 impl Trial {
@@ -176,11 +184,26 @@ impl Trial {
             shutdown.save_state = MS * 600;
         }
         bench.connections(|connection| connection.close_timeout = MS * 300);
+        let receiver = Receiver::start(&[match cell.how {
+            How::Ok | How::Panics => OK,
+            How::Fails => BROKEN,
+            How::Hangs | How::Forced | How::Deadline => Answer::Hang,
+        }])
+        .await;
+        if cell.part == Part::Alerts {
+            let url = format!("http://{}/", receiver.address());
+            bench.config.alerts.webhook = Some(url.parse().expect("a URL"));
+            bench.config.alerts.webhook_retries = 1;
+            bench.config.alerts.webhook_retry_pause = MS * 20;
+            bench.config.alerts.webhook_timeout = MS * 60_000;
+            bench.config.alerts.shutdown_wait = MS * 700;
+        }
         let panics = Panics::default();
+        let to = receiver.address().port();
         let (of_stream, port) = (panics.clone(), bench.venue(FAULTY).address().port());
         let make = move |file: Option<&std::path::Path>| {
             let inner = SystemConnector::new(file)?;
-            let connector = Panicking { inner, panics: of_stream.clone(), port };
+            let connector = Panicking { inner, panics: of_stream.clone(), port, receiver: to };
             Ok(Arc::new(connector) as Arc<dyn Connector>)
         };
         let environment = Environment { connector: Arc::new(make), ..Environment::system() };
@@ -190,7 +213,7 @@ impl Trial {
             rest(&gateway, exchange, 2).await;
         }
         let (bench, gateway) = (Arc::new(bench), Arc::new(gateway));
-        Self { cell, bench, gateway, panics, hold: Hold::default() }
+        Self { cell, bench, gateway, panics, hold: Hold::default(), receiver }
     }
 
     fn writer(&self) -> Writer {
@@ -202,10 +225,14 @@ impl Trial {
     fn fault(&self) -> impl FnOnce() + Send + 'static {
         let (cell, bench, panics) = (self.cell, Arc::clone(&self.bench), self.panics.clone());
         let (hold, writer) = (Arc::clone(&self.hold), self.writer());
-        let gateway = Arc::downgrade(&self.gateway);
+        let (gateway, alerts) = (Arc::downgrade(&self.gateway), self.gateway.inner.alerts.clone());
         let directory = self.gateway.state_directory().path().to_owned();
         move || {
             match (cell.part, cell.how) {
+                (Part::Alerts, _) => {
+                    panics.0.store(cell.how == How::Panics, Ordering::SeqCst);
+                    alerts.raise(AlertKind::PartFailed, None, "tried");
+                }
                 (_, How::Ok) | (Part::Hooks, _) => {}
                 (Part::Connections, How::Fails) => {
                     bench.venue(FAULTY).drop_connections(Disconnect::Rst);
@@ -338,9 +365,12 @@ impl Trial {
             (_, How::Ok) => &[Outcome::Clean],
             (Part::Database, How::Fails | How::Panics | How::Hangs) => &[Outcome::StateNotSaved],
             (Part::Database, _) => &[Outcome::StateNotSaved, Outcome::OrdersLeft],
-            (Part::Hooks | Part::Connections, How::Forced) => {
-                &[Outcome::OperatorForced, Outcome::OrdersLeft]
+            (_, How::Forced) => &[Outcome::OperatorForced, Outcome::OrdersLeft],
+            (Part::Alerts, How::Deadline) => {
+                &[Outcome::Clean, Outcome::Degraded, Outcome::DeadlineForced]
             }
+            // That nobody was reached is in the report, and harms no order.
+            (Part::Alerts, _) => &[Outcome::Clean, Outcome::Degraded],
             (_, How::Deadline) => {
                 &[Outcome::Degraded, Outcome::DeadlineForced, Outcome::OrdersLeft]
             }
@@ -358,6 +388,11 @@ impl Trial {
         );
         let failed = |text: &str| report.failures.iter().any(|f| f.reason.contains(text));
         match (part, how) {
+            (Part::Alerts, _) => {
+                let told = report.alerts.iter().find(|told| told.alert.message == "tried");
+                let delivery = &told.expect("it is reported").deliveries[0];
+                assert_eq!(delivery.error.is_none(), how == How::Ok, "{delivery:?}");
+            }
             (_, How::Ok) => assert_eq!(report.failures, []),
             (Part::Connections, How::Panics) => assert!(failed("panicked: the stream is to panic")),
             (Part::Connections, _) => {
