@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
-use crate::report::{AlertKind, Failure, Phase};
+use crate::report::{AlertKind, Failure, Phase, ScopeSnapshot};
 
 /// More failures than this are only counted: a report must stay readable.
 const MAX_FAILURES: usize = 256;
@@ -150,6 +150,29 @@ impl Scope {
     /// How many tasks run in this scope and below it.
     pub(crate) fn running(&self) -> usize {
         self.inner.tracker.len()
+    }
+
+    /// This scope and all below it that still exist, each before its children.
+    pub(crate) fn snapshot(&self) -> Vec<ScopeSnapshot> {
+        let mut all = Vec::new();
+        self.add_to(&mut all);
+        all
+    }
+
+    fn add_to(&self, all: &mut Vec<ScopeSnapshot>) {
+        let children = self.inner.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let below: Vec<_> = children.iter().filter_map(Weak::upgrade).collect();
+        drop(children);
+        let of_children: usize = below.iter().map(|child| child.tracker.len()).sum();
+        all.push(ScopeSnapshot {
+            scope: self.inner.name.clone(),
+            stops_in: self.inner.stops_in,
+            tasks: self.inner.tracker.len().saturating_sub(of_children),
+            cancelled: self.is_cancelled(),
+        });
+        for inner in below {
+            Self { inner }.add_to(all);
+        }
     }
 
     /// Keeps a failure under this scope's name, and logs it.
@@ -286,6 +309,29 @@ mod tests {
         ];
         assert_eq!(*told.lock().unwrap(), expected);
         assert_eq!(root.failures().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_counts_each_task_in_the_scope_that_it_was_spawned_in() {
+        let root = Scope::root("gateway");
+        let exchange = root.child("kraken", Phase::Complete);
+        let trading = exchange.child("trading", Phase::Disconnect);
+        for scope in [&exchange, &trading, &trading] {
+            scope.spawn(std::future::pending::<()>());
+        }
+        drop(exchange.child("gone", Phase::Complete));
+        trading.cancel();
+        let all: Vec<_> = root
+            .snapshot()
+            .into_iter()
+            .map(|scope| (scope.scope, scope.tasks, scope.stops_in, scope.cancelled))
+            .collect();
+        let expected = [
+            ("gateway", 0, Phase::Complete, false),
+            ("gateway/kraken", 1, Phase::Complete, false),
+            ("gateway/kraken/trading", 2, Phase::Disconnect, true),
+        ];
+        assert_eq!(all, expected.map(|(name, tasks, in_, ended)| (name.into(), tasks, in_, ended)));
     }
 
     #[tokio::test]

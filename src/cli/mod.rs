@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod args;
+mod bounded;
 mod check;
 mod completions;
 mod decode;
@@ -22,8 +23,8 @@ mod screen;
 mod spool;
 mod state;
 mod state_args;
+mod systemd;
 mod view;
-mod watchdog;
 
 use std::process::ExitCode;
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exchange_gateway::config::ShutdownConfig;
-use exchange_gateway::shutdown::{Outcome, ShutdownReport};
+use exchange_gateway::shutdown::{Outcome, ShutdownReport, WatchdogSettings};
 use exchange_gateway::{Config, Gateway, PreviousRun, SavedTicks, StartError};
 
 use super::args::RunArgs;
-use super::watchdog::{Watchdog, within};
+use super::bounded::within;
+use super::systemd::Manager;
 use super::{NOT_STARTED, USAGE, check, logging, reload, report_table, screen, view};
 
 /// How often an instrument is shown where there is no terminal.
@@ -20,6 +20,8 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(1);
 /// How long the report's file may take; a disk that hangs keeps nobody.
 const REPORT: Duration = Duration::from_secs(2);
+/// What terminal and log file may take each when the process is ended by force.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
     let Some(mut config) = check::read(&args.config) else { return Ok(USAGE) };
@@ -37,7 +39,8 @@ pub(crate) fn run(args: &RunArgs) -> io::Result<u8> {
 }
 
 async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
-    let (limits, started) = (config.shutdown.clone(), config.clone());
+    let started = config.clone();
+    let limit = config.shutdown.deadline + WatchdogSettings::default().grace;
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
@@ -52,7 +55,8 @@ async fn serve(config: Config, args: &RunArgs) -> io::Result<u8> {
             () = reload::follow(&gateway, &started, args) => Ok(()),
         }
     };
-    let report = until_end(&gateway, &limits, args.duration, shown).await?;
+    let ends = Ends { limit, duration: args.duration, report: args.report.as_deref() };
+    let report = until_end(&gateway, &ends, shown).await?;
     Ok(show_end(&gateway, &report, args.report.as_deref()))
 }
 
@@ -72,40 +76,52 @@ pub(crate) fn not_started(error: &StartError) -> u8 {
     if matches!(error, StartError::Config(_)) { USAGE } else { NOT_STARTED }
 }
 
+/// How a run is ended.
+pub(crate) struct Ends<'a> {
+    /// What a shutdown may take in all before it is ended by force.
+    pub(crate) limit: Duration,
+    /// How long it runs, if not until a signal.
+    pub(crate) duration: Option<Duration>,
+    /// The file for its report.
+    pub(crate) report: Option<&'a Path>,
+}
+
 /// Runs until a signal or the time limit while `shown` shows it; the shutdown does not depend on
 /// whether somebody looks, and the process ends even if the shutdown does not.
 pub(crate) async fn until_end(
     gateway: &Gateway,
-    limits: &ShutdownConfig,
-    limit: Option<Duration>,
+    ends: &Ends<'_>,
     shown: impl Future<Output = io::Result<()>>,
 ) -> io::Result<Arc<ShutdownReport>> {
-    let mut watchdog = None;
+    let manager = Manager::from_environment();
     let elapsed = async {
-        match limit {
+        match ends.duration {
             Some(limit) => tokio::time::sleep(limit).await,
             None => std::future::pending().await,
         }
         "the end of --for"
     };
     let watched = async {
-        match Watchdog::start(gateway, limits) {
-            Ok(started) => watchdog = Some(started),
-            Err(error) => tracing::error!(%error, "nothing ends a shutdown that hangs"),
+        let settings = WatchdogSettings {
+            report: ends.report.map(Path::to_owned),
+            until_exit: true,
+            say: Arc::new(screen::notice),
+            before_exit: Arc::new(|| logging::close(LAST_WORDS)),
+            ..WatchdogSettings::default()
+        };
+        if let Err(error) = gateway.enforce_deadline(settings) {
+            tracing::error!(%error, "nothing ends a shutdown that hangs");
         }
         tracing::debug!("signals are heard");
-        shown.await
+        tokio::join!(biased; manager.follow(gateway, ends.limit), shown).1
     };
     // In this order: who sees the first output may send a signal.
     let (report, shown) = tokio::join!(biased; gateway.run_until(elapsed), watched);
     if shown.is_err() {
         tracing::debug!("nobody reads the output any more");
     }
-    let report = report?;
-    if let Some(watchdog) = watchdog {
-        watchdog.reported(report.outcome.exit_code());
-    }
-    Ok(report)
+    manager.settle();
+    report
 }
 
 /// Prints what the run before left unfinished or failed to do.

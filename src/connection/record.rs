@@ -1,5 +1,6 @@
 //! What a connection is doing and what happened to it, for the report, the log and the dashboard.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +37,19 @@ pub enum ConnectionStatus {
         /// In the exchange's words.
         reason: String,
     },
+}
+
+impl fmt::Display for ConnectionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { reason } => write!(f, "waiting ({reason})"),
+            Self::Connecting => f.pad("connecting"),
+            Self::Live => f.pad("live"),
+            Self::Closing => f.pad("closing"),
+            Self::Closed => f.pad("closed"),
+            Self::Failed { reason } => write!(f, "failed ({reason})"),
+        }
+    }
 }
 
 /// A connection at one moment.

@@ -11,6 +11,7 @@ mod recovery;
 mod resume;
 mod risk;
 mod start;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,10 +37,10 @@ use crate::report::{LeftoverOrder, ShutdownPlan};
 use crate::risk::Risk;
 use crate::scope::Scope;
 use crate::shutdown::{
-    ClosePolicies, Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase, Saving,
-    ShutdownReport, Signals,
+    Begun, ClosePolicies, Coordinator, ExchangeParts, Hook, HookRefused, Hooking, Hooks, Phase,
+    Progress, Running, Saving, ShutdownReport, Signal, Signals,
 };
-use crate::state::{Database, SavedTicks, StateDirectory};
+use crate::state::{Database, SavedTicks, StateDirectory, Writer};
 use crate::types::{Comparison, ExchangeName, Instrument, InstrumentSpec, Position, Valuation};
 
 pub use plan::{StoredPlan, StoredRoundTrip, StoredRun, stored_plan};
@@ -98,7 +99,7 @@ struct Inner {
     orders: Orders,
     journal: Arc<Journal>,
     /// In the order of the configuration. An exchange that is resumed has new parts.
-    exchanges: Mutex<Vec<Arc<ExchangeParts>>>,
+    exchanges: Running,
     symbols: BTreeMap<ExchangeName, Arc<SymbolTable>>,
     directory: StateDirectory,
     previous_ticks: Option<SavedTicks>,
@@ -112,6 +113,14 @@ struct Inner {
     hooks: Arc<Hooks>,
     phase: watch::Sender<Phase>,
     hangups: hangup::Hangups,
+    /// How the shutdown began.
+    begun: watch::Sender<Option<Begun>>,
+    /// Which of its phases have ended.
+    progress: Progress,
+    /// Whether a thread of its own holds the deadline.
+    watched: AtomicBool,
+    /// Stores what happens; it outlives `database` and then refuses everything.
+    writer: Writer,
     force: CancellationToken,
     /// Set under the lock of `draining`, so that no exchange is resumed afterwards.
     stopping: AtomicBool,
@@ -268,18 +277,22 @@ impl Gateway {
         wait_for(self.inner.report.subscribe()).await
     }
 
-    /// Makes a running shutdown give up waiting: cancels that were written may take half a second
-    /// more, state is saved, sockets are dropped. Without a shutdown it starts one.
+    /// Makes a running shutdown give up waiting: the cancel of every open order is written if it has
+    /// not been (bounded by a second and a half; over HTTP at once where there is no connection),
+    /// cancels that were written may take half a second more, state is saved, sockets are dropped.
+    /// Without a shutdown it starts one.
     pub fn force(&self) {
         warn!("the exit is forced");
         self.inner.force.cancel();
         self.inner.begin_shutdown("force()");
     }
 
-    /// Runs until SIGINT, SIGTERM or SIGHUP, then shuts down; a second one forces. The handlers are
-    /// installed by this call and stay installed, as the system allows nothing else. SIGHUP is left to
-    /// those who follow [`hangups`](Self::hangups), if somebody does, unless the terminal is gone that
-    /// the process had; in a shutdown it is nothing.
+    /// Runs until SIGINT, SIGTERM or SIGHUP, then shuts down; a second one forces, and SIGQUIT forces
+    /// at once and shows what runs ([`tree`](Self::tree)). The handlers are installed by this call
+    /// and stay installed, as the system allows nothing else. SIGHUP is left to those who follow
+    /// [`hangups`](Self::hangups), if somebody does, unless the terminal is gone that the process
+    /// had; in a shutdown it is nothing. A third signal is nothing to a gateway alone:
+    /// [`enforce_deadline`](Self::enforce_deadline) ends the process at it.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
@@ -294,13 +307,17 @@ impl Gateway {
     ) -> std::io::Result<Arc<ShutdownReport>> {
         let mut signals = Signals::install()?;
         let already = wait_for(self.inner.report.subscribe());
-        let trigger = tokio::select! {
-            signal = self.asked_to_end(&mut signals) => signal,
-            trigger = other => trigger,
+        let (trigger, forces) = tokio::select! {
+            signal = self.asked_to_end(&mut signals) => (signal.as_str(), signal.forces()),
+            trigger = other => (trigger, false),
             report = already => return Ok(report),
         };
         info!(trigger, "asked to end");
         let began = tokio::time::Instant::now();
+        self.inner.begin_shutdown(trigger);
+        if forces {
+            self.force();
+        }
         let report = self.shutdown_because(trigger);
         tokio::pin!(report);
         loop {
@@ -308,8 +325,9 @@ impl Gateway {
                 biased;
                 report = &mut report => return Ok(report),
                 signal = self.asked_to_end(&mut signals) => {
-                    if began.elapsed() >= self.inner.config.shutdown.force_debounce {
-                        warn!(signal, "asked again");
+                    let debounce = self.inner.config.shutdown.force_debounce;
+                    if signal.forces() || began.elapsed() >= debounce {
+                        warn!(%signal, "asked again");
                         self.force();
                     }
                 }
@@ -318,10 +336,15 @@ impl Gateway {
     }
 
     /// The next signal that means the end.
-    async fn asked_to_end(&self, signals: &mut Signals) -> &'static str {
+    async fn asked_to_end(&self, signals: &mut Signals) -> Signal {
         loop {
             let signal = signals.next().await;
-            let hangs_up = signal == "SIGHUP";
+            if signal == Signal::Quit && !self.inner.watched.load(Ordering::Acquire) {
+                let tree = self.tree();
+                tree.log();
+                warn!("{tree}");
+            }
+            let hangs_up = signal == Signal::Hangup;
             let is_stopping = || self.inner.stopping.load(Ordering::Acquire);
             if !hangs_up || (!is_stopping() && self.hangup_ends()) {
                 return signal;
@@ -399,6 +422,7 @@ impl Inner {
             scope,
             force: self.force.clone(),
             trigger,
+            progress: Progress::default(),
         }
     }
 
@@ -409,8 +433,14 @@ impl Inner {
         }
         let exchanges = self.exchanges();
         drop(draining);
+        self.begun.send_replace(Some(Begun {
+            at: tokio::time::Instant::now(),
+            started: self.clock.now(),
+            trigger: trigger.to_owned(),
+        }));
         let mut coordinator =
             self.coordinator(exchanges, self.root.clone(), self.phase.clone(), trigger.to_owned());
+        coordinator.progress = self.progress.clone();
         coordinator.saving = Some(Saving {
             router: Arc::clone(&self.router),
             directory: self.directory.clone(),

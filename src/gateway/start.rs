@@ -30,7 +30,7 @@ use crate::orders::{Desk, DeskSettings, IdGenerator, Journal, Orders, Patience, 
 use crate::positions::Positions;
 use crate::risk::Risk;
 use crate::scope::Scope;
-use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase, alert_stranded};
+use crate::shutdown::{ExchangeParts, Hook, Hooks, Phase, Progress, alert_stranded};
 use crate::state::{Record, Recovered, RunEnd, SavedTicks, StateDirectory, StateError, Writer};
 use crate::types::{ClientOrderId, ExchangeName, Instrument};
 
@@ -283,7 +283,7 @@ async fn start_on(
         router: Arc::clone(&router),
         positions: Arc::clone(&positions),
         clock: Arc::clone(&clock),
-        writer,
+        writer: writer.clone(),
     };
     state.spawn(keeper::keep(state.clone(), kept, save_every));
     let watching = state.child("risk", Phase::SaveState);
@@ -330,7 +330,7 @@ async fn start_on(
         risk,
         kill_switch,
         journal,
-        exchanges: std::sync::Mutex::new(exchanges),
+        exchanges: Arc::new(std::sync::Mutex::new(exchanges)),
         symbols,
         directory,
         previous_run,
@@ -341,6 +341,10 @@ async fn start_on(
         hooks,
         phase: watch::channel(Phase::Running).0,
         hangups: Hangups::new(),
+        begun: watch::channel(None).0,
+        progress: Progress::default(),
+        watched: AtomicBool::new(false),
+        writer,
         force: CancellationToken::new(),
         stopping: AtomicBool::new(false),
         again: Again::new(prepared, environment, random),

@@ -13,6 +13,7 @@ mod switching;
 pub(crate) use closing::ClosingPass;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub(crate) struct Desk {
     switch: Mutex<Switch>,
     /// Something changed that the sweeper or the coordinator may wait for.
     changed: Notify,
+    /// Whether the exit is forced.
+    hurried: AtomicBool,
 }
 
 struct State {
@@ -146,7 +149,8 @@ impl Desk {
         let lane = Lane::new(settings.queue, Limiter::new(limits, settings.reserve_percent));
         let switch = Mutex::new(Switch::new(settings.switch));
         let (gate, changed) = (Gate::new(), Notify::new());
-        Self { settings, state: Mutex::new(state), gate, lane, switch, changed }
+        let (state, hurried) = (Mutex::new(state), AtomicBool::new(false));
+        Self { settings, state, gate, lane, switch, changed, hurried }
     }
 
     pub(crate) fn exchange(&self) -> ExchangeName {

@@ -11,6 +11,7 @@ mod profit;
 mod reasons;
 mod shutdown_report;
 mod switch;
+mod tree;
 
 pub use alert::{Alert, AlertDelivery, AlertKind, AlertReport};
 pub use closing::{ClosePolicy, PositionReport};
@@ -25,6 +26,7 @@ pub use shutdown_report::{
     Outcome, PhaseEnd, PhaseReport, ShutdownReport, StageReport, StateReport,
 };
 pub use switch::{SwitchKind, SwitchReport, SwitchState};
+pub use tree::{ConnectionState, OpenOrders, ScopeSnapshot, Tree};
 
 #[cfg(test)]
 mod tests;

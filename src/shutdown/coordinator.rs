@@ -6,6 +6,7 @@
 mod alerting;
 mod closing;
 mod comparing;
+mod forced;
 mod hooking;
 mod least;
 mod phases;
@@ -13,6 +14,7 @@ mod saving;
 mod verdict;
 
 pub(crate) use alerting::alert_stranded;
+pub(super) use saving::dump;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -29,6 +31,7 @@ pub(crate) use closing::ClosePolicies;
 use closing::Closing;
 
 use super::budget::Budget;
+use super::witness::Progress;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::ShutdownConfig;
@@ -108,16 +111,25 @@ pub(crate) struct Coordinator {
     /// Cancelled when the operator forces the exit.
     pub(crate) force: CancellationToken,
     pub(crate) trigger: String,
+    /// Where each phase is told when it has ended.
+    pub(crate) progress: Progress,
 }
 
 /// How far a shutdown has come.
-struct Course {
+pub(super) struct Course {
     began: Instant,
     started: Timestamp,
     phases: Vec<PhaseReport>,
     state: StateReport,
     /// The positions, once every cancel was settled.
     closings: Vec<Closing>,
+}
+
+impl Course {
+    /// One of which only the phases are known.
+    pub(super) fn seen(began: Instant, started: Timestamp, phases: Vec<PhaseReport>) -> Self {
+        Self { began, started, phases, state: StateReport::default(), closings: Vec::new() }
+    }
 }
 
 impl Coordinator {
@@ -212,7 +224,9 @@ impl Coordinator {
                 _ => {}
             }
             self.alert_phase(&report, budget.limit(phase), began);
-            course.phases.push(PhaseReport { began_ms, ..report });
+            let report = PhaseReport { began_ms, ..report };
+            self.progress.add(report.clone());
+            course.phases.push(report);
         }
     }
 
@@ -280,7 +294,7 @@ impl Coordinator {
                 () = sleep_until(began + limit) => PhaseEnd::TimedOut,
                 () = self.force.cancelled() => {
                     self.alert_forced(phase);
-                    sleep_until((Instant::now() + FORCED_LIMIT).min(began + limit)).await;
+                    self.last_chance(phase, began + limit).await;
                     PhaseEnd::Forced
                 }
             }

@@ -1,57 +1,62 @@
-//! The operating system's requests to end.
+//! The operating system's requests, each by its name.
 
-use std::io;
+#[cfg(unix)]
+#[path = "signals/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "signals/windows.rs"]
+mod system;
 
-/// Waits for SIGINT, SIGTERM and SIGHUP (Ctrl-C and close events on Windows). A terminal that is
-/// closed sends SIGHUP, which would end the process with its orders open.
-pub(crate) struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
-    #[cfg(windows)]
-    interrupt: tokio::signal::windows::CtrlC,
-    #[cfg(windows)]
-    terminate: tokio::signal::windows::CtrlClose,
+use std::fmt;
+
+pub(crate) use system::Signals;
+
+/// A request of the operating system to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGINT, or Ctrl-C on Windows: end in order.
+    Interrupt,
+    /// SIGTERM: end in order. What service managers send.
+    Terminate,
+    /// SIGHUP, which a terminal sends that is closed.
+    Hangup,
+    /// SIGQUIT (Ctrl-\): force the exit at once, and show what runs.
+    Quit,
+    /// Ctrl-Break on Windows: end in order. What can be sent to a single process group there.
+    Break,
+    /// The console is closed (Windows): end in order, within the 5 seconds that the system gives.
+    Close,
+    /// The user logs off (Windows): end in order, within about 5 seconds.
+    Logoff,
+    /// The system shuts down (Windows): end in order, within the 20 seconds that a service has.
+    SystemShutdown,
 }
 
-impl Signals {
-    /// Installs the handlers. From here on the signals no longer end the process by themselves.
-    #[cfg(unix)]
-    pub(crate) fn install() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Installs the handlers. From here on the events no longer end the process by themselves.
-    #[cfg(windows)]
-    pub(crate) fn install() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_c, ctrl_close};
-        Ok(Self { interrupt: ctrl_c()?, terminate: ctrl_close()? })
-    }
-
-    /// The name of the next one. Cancel safe.
-    #[cfg(unix)]
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+impl Signal {
+    /// The name used in logs and reports, that of the system.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupt if cfg!(windows) => "CTRL_C",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Hangup => "SIGHUP",
+            Self::Quit => "SIGQUIT",
+            Self::Break => "CTRL_BREAK",
+            Self::Close => "CTRL_CLOSE",
+            Self::Logoff => "CTRL_LOGOFF",
+            Self::SystemShutdown => "CTRL_SHUTDOWN",
         }
     }
 
-    /// The name of the next one. Cancel safe.
-    #[cfg(windows)]
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
+    /// Whether it waits for nobody: the exit is forced without a signal before it.
+    pub fn forces(self) -> bool {
+        matches!(self, Self::Quit)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use exchange_gateway::config::ExchangeConfig;
 use exchange_gateway::exchange::{AdapterKind, Credentials, DeadMansSwitch, Secret};
+use exchange_gateway::shutdown::WatchdogSettings;
 use exchange_gateway::state::{StateView, settle};
 use exchange_gateway::types::{ClosePolicy, OrderStatus};
 use exchange_gateway::{Config, Gateway, StateDirectory, StateError};
@@ -16,7 +17,7 @@ use mock_exchange::{MockConfig, MockExchange, Venue, VenueConfig};
 use url::Url;
 
 use super::args::DemoArgs;
-use super::run::{complete, not_started, say, show_end, show_previous, until_end};
+use super::run::{Ends, complete, not_started, say, show_end, show_previous, until_end};
 use super::{NOT_STARTED, USAGE, ledger_table, logging, screen, view};
 use strategy::{Activity, Strategy};
 
@@ -79,7 +80,7 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
     if let Err(error) = forget_earlier_exchanges(&args.state_dir) {
         return Ok(not_started(&error.into()));
     }
-    let limits = config.shutdown.clone();
+    let limit = config.shutdown.deadline + WatchdogSettings::default().grace;
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
         Err(error) => return Ok(not_started(&error)),
@@ -100,7 +101,8 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
         let shown = view::show(&gateway, title, PLAIN_PAUSE);
         tokio::join!(shown, strategy.trade(), strategy.follow()).0
     };
-    let report = until_end(&gateway, &limits, Some(args.duration), shown).await?;
+    let ends = Ends { limit, duration: Some(args.duration), report: args.report.as_deref() };
+    let report = until_end(&gateway, &ends, shown).await?;
     let code = show_end(&gateway, &report, args.report.as_deref());
     let state = gateway.state_directory().path().display().to_string();
     drop(gateway);

@@ -1,6 +1,7 @@
 //! The desk for whoever cancels and asks over HTTP while there is no trading connection.
 
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -49,8 +50,18 @@ impl Desk {
         }
     }
 
+    /// The exit is forced: errands wait for no connection any more.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
     fn errands_due(&self, after: Duration, hurried: Duration) -> Option<Instant> {
-        let after = if self.gate.is_closed() { after.min(hurried) } else { after };
+        let after = match self.gate.is_closed() {
+            true if self.hurried.load(Ordering::Relaxed) => Duration::ZERO,
+            true => after.min(hurried),
+            false => after,
+        };
         let state = self.state();
         let down_since = state.down_since.filter(|_| state.book.has_errands())?;
         Some(down_since + after)

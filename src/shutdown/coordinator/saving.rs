@@ -126,7 +126,7 @@ impl Coordinator {
 
 /// Writes what the database did not take beside it, or else where temporary files go; the other way
 /// round if its disk hangs, as another file would. Tells where, if there was anything.
-pub(super) fn dump(
+pub(in crate::shutdown) fn dump(
     writer: &Writer,
     directory: &StateDirectory,
     hangs: bool,

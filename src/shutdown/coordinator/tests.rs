@@ -109,6 +109,7 @@ pub(super) fn coordinator(root: &Scope, exchanges: Vec<Arc<ExchangeParts>>) -> C
         scope: root.clone(),
         force: CancellationToken::new(),
         trigger: "test".into(),
+        progress: Progress::default(),
     }
 }
 

@@ -1,22 +1,19 @@
 //! The report, and the verdict in it.
 
-use super::{Coordinator, Course, millis};
+use tokio::time::Instant;
+
+use super::{Coordinator, Course, ExchangeParts, millis};
 use crate::report::{ExchangeReport, Failure, HookEnd, Outcome, PhaseEnd, ShutdownReport};
 
 impl Coordinator {
-    pub(super) fn report(&self, course: Course) -> ShutdownReport {
+    pub(in crate::shutdown) fn report(&self, course: Course) -> ShutdownReport {
         let Course { began, started, phases, state, closings } = course;
         let exchanges: Vec<_> = self
             .exchanges
             .iter()
             .map(|exchange| ExchangeReport {
-                exchange: exchange.name,
-                orders: exchange.desk.order_reports_since(began),
-                foreign_orders: exchange.desk.foreign_orders() as u64,
-                leftover_orders: exchange.desk.leftovers(),
-                dead_mans_switch: exchange.desk.switch_report(),
                 stages: self.stages_of(exchange),
-                connections: exchange.connections.iter().map(|c| c.report()).collect(),
+                ..Self::exchange_report(exchange, began)
             })
             .collect();
         let mut report = ShutdownReport::new(Outcome::Clean, self.trigger.clone(), started);
@@ -33,6 +30,22 @@ impl Coordinator {
         report.least = super::least::least(&self.exchanges, &report.positions);
         report.outcome = self.verdict(&report);
         report
+    }
+
+    /// What one exchange has to tell, but for the stages, which this knows.
+    pub(in crate::shutdown) fn exchange_report(
+        exchange: &ExchangeParts,
+        began: Instant,
+    ) -> ExchangeReport {
+        ExchangeReport {
+            exchange: exchange.name,
+            orders: exchange.desk.order_reports_since(began),
+            stages: Vec::new(),
+            foreign_orders: exchange.desk.foreign_orders() as u64,
+            leftover_orders: exchange.desk.leftovers(),
+            dead_mans_switch: exchange.desk.switch_report(),
+            connections: exchange.connections.iter().map(|c| c.report()).collect(),
+        }
     }
 
     /// The failures of this scope and of those below it. Those of an exchange from before it was
@@ -54,7 +67,7 @@ impl Coordinator {
     }
 
     /// The worst that is true, because that is what the operator must act on.
-    pub(super) fn verdict(&self, report: &ShutdownReport) -> Outcome {
+    pub(in crate::shutdown) fn verdict(&self, report: &ShutdownReport) -> Outcome {
         let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
         let connections = || report.exchanges.iter().flat_map(|exchange| &exchange.connections);
         let leftovers = report.exchanges.iter().any(|e| !e.leftover_orders.is_empty());
