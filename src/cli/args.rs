@@ -14,10 +14,29 @@ bots, and closes cleanly: at exit, every order is confirmed closed by its exchan
 report.
 
 Stop it with Ctrl-C or SIGTERM; SIGHUP has `run` read risk limits and log level again, unless its
-terminal was closed, which ends it. A second signal forces the exit: it waits for nothing any more, and
-still saves and reports. A third ends the process at once.";
+terminal was closed, which ends it. A second signal, or SIGQUIT at once, forces the exit: every open
+order gets one cancel, nothing else is waited for, and it still saves and reports. SIGQUIT also shows
+what runs. A third signal ends the process at once, and a thread of its own does so if the shutdown
+does not end in time.";
 
-const AFTER_HELP: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes of `run` and `demo`; of several the first that is true of 13, 14, 12, 11, 10:
+   0  every order confirmed closed, state saved, every connection closed in order
+  10  orders and state are safe, but something else failed
+  11  the deadline ended it before its work was done
+  12  the operator forced it, with a second signal or SIGQUIT
+  13  an order or a position is left or unknown; it is named in the report
+  14  state could not be saved
+   1  the gateway could not start; no order was sent
+   2  wrong arguments or configuration; nothing was started
+"
+    };
+}
+
+const AFTER_HELP: &str =
+    concat!("\
 Examples:
   exchange-gateway demo
   exchange-gateway run --config gateway.toml --log gateway.log
@@ -26,17 +45,11 @@ Examples:
   exchange-gateway decode --exchange kraken --connection market recorded.jsonl | jq .price
   exchange-gateway report --html shutdown.html
 
-Exit codes of `run` and `demo`:
-   0  every order confirmed closed, state saved, every connection closed in order
-  10  orders and state are safe, but something else failed
-  11  the deadline ended it
-  12  the operator forced it with a second signal
-  13  an order is left open or unknown; it is named in the report
-  14  state could not be saved
-   1  the gateway could not start; no order was sent
-   2  wrong arguments or configuration; nothing was started
-Of the others: 0 all is well, 1 `inspect` found something missing, `decode` met an unreadable
-message, `state` found damage, `report` no readable report or `risk` a tripped kill switch, 2 wrong arguments, a faulty configuration or an unreadable file.";
+",
+exit_codes!(),
+"Of the others: 0 all is well, 1 `inspect` found something missing, `decode` met an unreadable
+message, `state` found damage, `report` no readable report or `risk` a tripped kill switch, 2 wrong
+arguments, a faulty configuration or an unreadable file.");
 
 #[derive(Debug, Parser)]
 #[command(name = "exchange-gateway", version, about = "A WebSocket gateway to several exchanges \
@@ -61,13 +74,16 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-const DEMO_HELP: &str = "\
+const DEMO_HELP: &str = concat!(
+    "\
 Examples:
   exchange-gateway demo --for 10s
   exchange-gateway demo --exchanges kraken --orders 20 --seed 7
   exchange-gateway demo --faults faults.toml; echo $?
 
-Exits with the code of the shutdown, see `exchange-gateway --help`.";
+",
+    exit_codes!()
+);
 
 /// Trade on exchanges of its own making, then shut down cleanly
 ///
@@ -116,6 +132,7 @@ pub(crate) struct DemoArgs {
 /// Connects to every exchange, shows the ticks, and runs until Ctrl-C or SIGTERM (or the end of
 /// --for). Then it shuts down through every phase, prints the report and exits with its code.
 #[derive(Debug, clap::Args)]
+#[command(after_help = exit_codes!())]
 pub(crate) struct RunArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE")]

@@ -6,6 +6,8 @@
 pub mod judge;
 pub mod logs;
 pub mod network;
+#[cfg(unix)]
+pub mod process;
 pub mod receiver;
 
 use std::future::Future;

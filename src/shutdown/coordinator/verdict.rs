@@ -3,7 +3,10 @@
 use tokio::time::Instant;
 
 use super::{Coordinator, Course, ExchangeParts, millis};
-use crate::report::{ExchangeReport, Failure, HookEnd, Outcome, PhaseEnd, ShutdownReport};
+use crate::report::{
+    ExchangeReport, Failure, HookEnd, Outcome, PhaseEnd, PhaseReport, ShutdownReport,
+};
+use crate::shutdown::budget::Budget;
 
 impl Coordinator {
     pub(in crate::shutdown) fn report(&self, course: Course) -> ShutdownReport {
@@ -66,6 +69,12 @@ impl Coordinator {
         failures
     }
 
+    /// Whether the phase would have had more time by its own limit.
+    fn ended_by_deadline(&self, phase: &PhaseReport) -> bool {
+        let own = Budget::new(&self.config, Instant::now()).limit(phase.phase);
+        phase.ended == PhaseEnd::TimedOut && phase.budget_ms < millis(own)
+    }
+
     /// The worst that is true, because that is what the operator must act on.
     pub(in crate::shutdown) fn verdict(&self, report: &ShutdownReport) -> Outcome {
         let ended = |end| report.phases.iter().any(|phase| phase.ended == end);
@@ -79,7 +88,9 @@ impl Coordinator {
             Outcome::StateNotSaved
         } else if self.force.is_cancelled() || ended(PhaseEnd::Forced) {
             Outcome::OperatorForced
-        } else if ended(PhaseEnd::TimedOut) && report.elapsed_ms >= millis(self.config.deadline) {
+        } else if report.phases.iter().any(|phase| self.ended_by_deadline(phase))
+            || (ended(PhaseEnd::TimedOut) && report.elapsed_ms >= millis(self.config.deadline))
+        {
             Outcome::DeadlineForced
         } else if ended(PhaseEnd::TimedOut)
             || !report.failures.is_empty()
