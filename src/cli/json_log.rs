@@ -5,7 +5,7 @@
 //! file a moment after the logging call, and [`JsonLog::close`] waits for the last.
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,12 +35,18 @@ impl JsonLog {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let file = File::options().create(true).append(true).open(path)?;
-        Ok(Self::new(path, Box::new(file), notice))
+        let file = append_to(path)?;
+        let place = Place::of(&file.metadata()?);
+        Ok(Self::new(path, Box::new(file), place, notice))
     }
 
-    fn new(path: &Path, file: Box<dyn Write + Send>, notice: fn(&str)) -> Self {
-        let writer = LogWriter { path: path.to_owned(), file: Some(file), notice };
+    fn new(
+        path: &Path,
+        file: Box<dyn Write + Send>,
+        place: Option<Place>,
+        notice: fn(&str),
+    ) -> Self {
+        let writer = LogWriter { path: path.to_owned(), file: Some(file), place, notice };
         Self { lines: Spool::start("log-file", WAITING, writer) }
     }
 
@@ -60,22 +66,88 @@ impl JsonLog {
     }
 }
 
+fn append_to(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    #[cfg(unix)]
+    #[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Metadata) -> Option<Self> {
+        None
+    }
+}
+
 struct LogWriter {
     path: PathBuf,
+    /// Absent once it has failed.
     file: Option<Box<dyn Write + Send>>,
+    /// Which file that is, where the system tells.
+    place: Option<Place>,
     notice: fn(&str),
+}
+
+impl LogWriter {
+    /// Whether the file has lost its name: what is written to it is lost, or goes where a log was
+    /// put away. A file that cannot be looked at is taken for the same.
+    fn has_moved(&self) -> bool {
+        match (self.place, std::fs::metadata(&self.path)) {
+            (None, _) => false,
+            (place, Ok(metadata)) => place != Place::of(&metadata),
+            (_, Err(error)) => {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.has_moved() {
+            let file = append_to(&self.path)?;
+            self.place = Place::of(&file.metadata()?);
+            self.file = Some(Box::new(file));
+            let begun = own_line("the log file before this one was moved or removed", "");
+            self.write_all(&begun)?;
+        }
+        self.write_all(line)
+    }
+
+    /// One call a line, so that two processes appending to one file do not tear lines.
+    fn write_all(&mut self, line: &str) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
+    }
+}
+
+/// A line of the log about itself. `fields` begins with a comma if there are any.
+fn own_line(message: &str, fields: &str) -> String {
+    let time = jiff::Timestamp::now();
+    format!(
+        "{{\"time\":\"{time}\",\"level\":\"ERROR\",\"target\":\"exchange_gateway::log\",\
+         \"message\":\"{message}\"{fields}}}\n"
+    )
 }
 
 impl Work for LogWriter {
     type Item = String;
 
     fn work(&mut self, line: String) -> io::Result<()> {
-        let Some(writer) = self.file.as_mut() else {
+        if self.file.is_none() {
             (self.notice)(line.trim_end());
             return Ok(());
-        };
-        // One call a line, so that two processes appending to one file do not tear lines.
-        if let Err(error) = writer.write_all(line.as_bytes()) {
+        }
+        if let Err(error) = self.write(&line) {
             self.file = None;
             let path = self.path.display();
             (self.notice)(&format!(
@@ -87,11 +159,8 @@ impl Work for LogWriter {
     }
 
     fn lost(&mut self, count: u64) -> io::Result<()> {
-        let time = jiff::Timestamp::now();
-        self.work(format!(
-            "{{\"time\":\"{time}\",\"level\":\"ERROR\",\"target\":\"exchange_gateway::log\",\
-             \"message\":\"log lines lost: the file was too slow\",\"count\":{count}}}\n"
-        ))
+        let count = format!(",\"count\":{count}");
+        self.work(own_line("log lines lost: the file was too slow", &count))
     }
 }
 
@@ -230,7 +299,7 @@ mod tests {
     #[test]
     fn a_log_file_that_fails_is_left_for_the_standard_error_with_one_notice() {
         let writes = Arc::new(AtomicUsize::new(0));
-        let log = JsonLog::new(Path::new("full.log"), Box::new(Full(writes.clone())), |_| {
+        let log = JsonLog::new(Path::new("full.log"), Box::new(Full(writes.clone())), None, |_| {
             NOTICES.fetch_add(1, Ordering::Relaxed);
         });
         log.write("one\n".to_owned());
@@ -238,5 +307,24 @@ mod tests {
         assert_eq!(log.close(Duration::from_secs(20)), 0);
         assert_eq!(writes.load(Ordering::Relaxed), 1);
         assert_eq!(NOTICES.load(Ordering::Relaxed), 3, "the notice and two lines");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_file_that_is_put_away_is_followed_by_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("gateway.log"), directory.path().join("old.log"));
+        let log = JsonLog::open(&path, |_| ()).unwrap();
+        log.write("one\n".to_owned());
+        assert_eq!(log.settle(Duration::from_secs(20)), 0);
+        std::fs::rename(&path, &old).unwrap();
+        log.write("two\n".to_owned());
+        assert_eq!(log.close(Duration::from_secs(20)), 0);
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let first: Value = serde_json::from_str(first).unwrap();
+        assert_eq!(first["message"], "the log file before this one was moved or removed");
+        assert_eq!(rest, "two\n");
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
         .with_filter(filter);
     let json = match file {
         Some(path) => {
-            let log = JsonLog::open(path, screen::notice)?;
+            let log = JsonLog::open(path, screen::patient_notice)?;
             let filter = FILE_FILTER.parse::<Targets>();
             _ = FILE.set(log.clone());
             Some(log.with_filter(filter.map_err(|error| invalid(error.to_string()))?))

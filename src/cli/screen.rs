@@ -125,6 +125,13 @@ pub(crate) fn notice(text: &str) {
     _ = streams().stderr.put(Output::Notice(format!("{text}\n").into_bytes()));
 }
 
+/// The same for what should not be dropped: waits up to a second for room. Not for those who must
+/// not wait.
+pub(crate) fn patient_notice(text: &str) {
+    let bytes = format!("{text}\n").into_bytes();
+    _ = streams().stderr.put_within(Output::Notice(bytes), PATIENCE);
+}
+
 fn unless_gone(put: Result<(), Refused>) -> io::Result<()> {
     match put {
         Ok(()) | Err(Refused::Full) => Ok(()),
