@@ -196,4 +196,41 @@ mod tests {
             assert_eq!(progress.advances(phase, open), further, "{phase} {open}");
         }
     }
+
+    struct Told(std::sync::mpsc::Sender<String>);
+
+    impl crate::cli::spool::Work for Told {
+        type Item = String;
+
+        fn work(&mut self, message: String) -> std::io::Result<()> {
+            self.0.send(message).map_err(std::io::Error::other)
+        }
+
+        fn lost(&mut self, _: u64) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_runtime_whose_workers_are_blocked_is_not_called_alive() {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+        let (sender, told) = std::sync::mpsc::channel();
+        let messages = Some(Spool::start("told", WAITING, Told(sender)));
+        let manager = Manager { messages, watchdog: Some(Duration::from_millis(20)) };
+        let (blocked, is_blocked) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtime.spawn(async move {
+            blocked.send(()).unwrap();
+            _ = released.recv();
+        });
+        is_blocked.recv().unwrap();
+        // The timers are the workers' too, so that this thread is the only one that can wait.
+        let telling = runtime.handle().clone();
+        std::thread::spawn(move || telling.block_on(manager.tell_life()));
+        assert!(told.recv_timeout(Duration::from_millis(300)).is_err(), "its worker is blocked");
+        release.send(()).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap(), "WATCHDOG=1");
+        runtime.shutdown_background();
+    }
 }
