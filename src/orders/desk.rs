@@ -166,6 +166,18 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Holds the lock as a task that hangs would, until the other end of the channel is gone.
+    #[cfg(test)]
+    pub(crate) fn hang(
+        &self,
+        held: &std::sync::mpsc::Sender<()>,
+        until: &std::sync::mpsc::Receiver<()>,
+    ) {
+        let _state = self.state();
+        held.send(()).expect("somebody waits for it");
+        _ = until.recv();
+    }
+
     fn now(&self) -> Moment {
         Moment { wall: self.settings.clock.now(), monotonic: Instant::now() }
     }

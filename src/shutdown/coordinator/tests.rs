@@ -10,6 +10,7 @@ use crate::exchange::{
 use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
 use crate::positions::{DayProfit, Positions};
 use crate::risk::{Mark, Market, Risk};
+use crate::shutdown::witness::{Begun, Ending, Witness};
 use crate::state::{Durability, Record, RecoveredOrder, Writer};
 use crate::types::{
     ClientOrderId, Instrument, InstrumentSpec, NewOrder, Order, OrderStatus, Quantity, Side,
@@ -169,6 +170,22 @@ async fn a_drain_lists_no_failures_of_an_exchange_with_a_longer_name() {
     assert_eq!(reasons, ["ours", "ours, too"]);
 }
 
+/// An order that was written and not answered.
+fn sent(client_id: ClientOrderId, instrument: Instrument) -> Order {
+    let (price, quantity) = ("5".parse().unwrap(), "10".parse().unwrap());
+    Order {
+        client_id,
+        exchange_id: None,
+        request: NewOrder::limit(instrument, Side::Buy, price, quantity),
+        status: OrderStatus::Sent,
+        filled: Quantity::ZERO,
+        booked: Quantity::ZERO,
+        reason: None,
+        created: Timestamp::UNIX_EPOCH,
+        updated: Timestamp::UNIX_EPOCH,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open() {
     let root = Scope::root("gateway");
@@ -176,22 +193,7 @@ async fn fills_that_the_exchange_does_not_tell_are_named_and_leave_no_order_open
     let desk = &parts.desk;
     let instrument = spec(parts.name).instrument;
     let id: ClientOrderId = "gw1".parse().unwrap();
-    let order = Order {
-        client_id: id,
-        exchange_id: None,
-        request: NewOrder::limit(
-            instrument,
-            Side::Buy,
-            "5".parse().unwrap(),
-            "10".parse().unwrap(),
-        ),
-        status: OrderStatus::Sent,
-        filled: Quantity::ZERO,
-        booked: Quantity::ZERO,
-        reason: None,
-        created: Timestamp::UNIX_EPOCH,
-        updated: Timestamp::UNIX_EPOCH,
-    };
+    let order = sent(id, instrument);
     desk.adopt(RecoveredOrder { order, fills: Vec::new() }, false);
     desk.session_opened();
     desk.session_ready();
@@ -333,4 +335,51 @@ async fn what_is_sealed_after_the_deadline_is_sealed_before_the_watchdog_ends_th
     assert_eq!(coordinator.seal_limit(began), coordinator.config.save_state);
     tokio::time::advance(coordinator.config.deadline).await;
     assert_eq!(coordinator.seal_limit(began), FORCED_LIMIT);
+}
+
+#[test]
+fn a_lock_that_a_blocked_task_holds_keeps_neither_the_last_report_nor_the_tree() {
+    let root = Scope::root("gateway");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+    let (stuck, well) = (exchange(&root, "kraken"), exchange(&root, "binance"));
+    let order = sent("gw1".parse().unwrap(), spec(well.name).instrument);
+    well.desk.adopt(RecoveredOrder { order, fills: Vec::new() }, true);
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (_release, released) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let stuck = Arc::clone(&stuck);
+        move || stuck.desk.hang(&held, &released)
+    });
+    is_held.recv().unwrap();
+    let witness = Witness {
+        coordinator: coordinator(&root, Vec::new()),
+        exchanges: Arc::new(std::sync::Mutex::new(vec![stuck, well])),
+        root: root.clone(),
+        stranded: Vec::new(),
+        writer: database.writer(),
+        directory,
+        progress: Progress::default(),
+    };
+    let limit = Duration::from_millis(300);
+    let tree = witness.tree(Phase::CancelPending, limit);
+    let orders: Vec<_> = tree.orders.iter().map(|of| of.orders.as_ref().map(Vec::len)).collect();
+    assert_eq!(orders, [None, Some(1)]);
+    let text = tree.to_string();
+    assert!(text.contains("kraken: not known, something that hangs holds them"), "{text}");
+
+    let (at, trigger) = (Instant::now(), "SIGTERM".to_owned());
+    let begun = Begun { at, started: Timestamp::UNIX_EPOCH, trigger };
+    let outcome = Outcome::DeadlineForced;
+    let phase = Phase::CancelPending;
+    let ending = Ending { begun: &begun, phase, outcome, why: "late", limit };
+    let report = witness.last_report(&ending);
+    assert_eq!(report.outcome, Outcome::OrdersLeft);
+    assert_eq!(report.trigger, "SIGTERM");
+    assert_eq!(report.orders_left().count(), 1, "the other exchange is reported: {report:#?}");
+    let reasons: Vec<_> = report.failures.iter().map(|f| f.reason.as_str()).collect();
+    let unknown = "the orders of kraken cannot be listed: take every order for open";
+    assert_eq!(reasons, [unknown, "late, in phase cancel_pending"]);
+    assert!(report.state.saved);
 }
