@@ -42,7 +42,7 @@ async fn person(bench: &Bench) -> (Gateway, tempfile::TempDir) {
     let state = tempfile::tempdir().expect("a directory");
     let mut config = bench.config.clone();
     config.gateway.state_dir = state.path().join("state");
-    config.gateway.order_tag = "ps".to_owned();
+    "ps".clone_into(&mut config.gateway.order_tag);
     (Gateway::start(config).await.expect("it starts"), state)
 }
 

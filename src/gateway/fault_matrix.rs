@@ -158,7 +158,8 @@ struct Trial {
     gateway: Arc<Gateway>,
     panics: Panics,
     hold: Hold,
-    receiver: Receiver,
+    /// Answers for as long as the trial lasts.
+    _receiver: Receiver,
 }
 
 impl Trial {
@@ -213,7 +214,7 @@ impl Trial {
             rest(&gateway, exchange, 2).await;
         }
         let (bench, gateway) = (Arc::new(bench), Arc::new(gateway));
-        Self { cell, bench, gateway, panics, hold: Hold::default(), receiver }
+        Self { cell, bench, gateway, panics, hold: Hold::default(), _receiver: receiver }
     }
 
     fn writer(&self) -> Writer {

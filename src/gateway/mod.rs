@@ -154,7 +154,8 @@ impl Gateway {
 
     /// Starts with another clock, network or randomness than the system's.
     pub async fn start_in(config: Config, environment: Environment) -> Result<Self, StartError> {
-        start::start(config, environment).await
+        // It is large, and whoever awaits it would carry it.
+        Box::pin(start::start(config, environment)).await
     }
 
     /// Subscribes to the latest trade and quote of one instrument; see

@@ -12,7 +12,9 @@ use crate::config::{Config, ExchangeConfig};
 use crate::connection::ConnectionStatus;
 use crate::exchange::{Adapter, AdapterKind, HttpResponse, MassCancel, SymbolTable};
 use crate::orders::{CancelMeans, plan_cancels};
-use crate::report::{ExchangePlan, LeastTime, Need, PlannedPosition, ShutdownPlan, ShutdownReport};
+use crate::report::{
+    CancelWay, ExchangePlan, LeastTime, Need, PlannedPosition, ShutdownPlan, ShutdownReport,
+};
 use crate::shutdown::ExchangeParts;
 use crate::state::{Damage, RunSummary, StateError, StateView};
 use crate::types::{ClosePolicy, ExchangeName, Order, Position, Timestamp};
@@ -72,7 +74,7 @@ fn held(exchange: &ExchangeConfig, positions: &[Position]) -> Vec<PlannedPositio
 
 /// A drained exchange gets no more requests, whatever is open there.
 fn nothing_done(plan: ExchangePlan) -> ExchangePlan {
-    ExchangePlan { way: Default::default(), requests: 0, paced_ms: 0, ..plan }
+    ExchangePlan { way: CancelWay::default(), requests: 0, paced_ms: 0, ..plan }
 }
 
 /// What a shutdown would do of a gateway that another process runs, or of the next one with this
@@ -185,7 +187,7 @@ fn unnamed(orders: &[Order], positions: &[Position], config: &Config) -> Vec<Exc
     names.sort_unstable();
     names.dedup();
     names.retain(|name| config.exchanges.iter().all(|exchange| exchange.name != *name));
-    let named = |name: ExchangeName| match AdapterKind::from_name(name.as_str()) {
+    let stand_in = |name: ExchangeName| match AdapterKind::from_name(name.as_str()) {
         Some(adapter) => ExchangeConfig::named(name, adapter),
         // As far as anybody knows, each order is cancelled by itself, and nothing limits that.
         None => ExchangeConfig {
@@ -193,7 +195,7 @@ fn unnamed(orders: &[Order], positions: &[Position], config: &Config) -> Vec<Exc
             ..ExchangeConfig::named(name, AdapterKind::Binance)
         },
     };
-    names.into_iter().map(named).collect()
+    names.into_iter().map(stand_in).collect()
 }
 
 fn plan_stored(exchange: &ExchangeConfig, orders: &[Order]) -> ExchangePlan {

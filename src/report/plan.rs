@@ -118,7 +118,7 @@ impl From<&Order> for PlannedOrder {
         let request = &order.request;
         let price = match request.kind {
             OrderKind::Limit { price, .. } => Some(price),
-            _ => None,
+            OrderKind::Market => None,
         };
         let remaining = (request.quantity - order.filled).max(Quantity::ZERO);
         Self {

@@ -26,12 +26,13 @@ pub fn setup(bench: &Bench, sections: &str, exchange: &str) -> Setup {
     for configured in &bench.config.exchanges {
         let (name, endpoints) = (configured.name, configured.endpoints());
         let (key, secret) = (format!("TEST_{name}_KEY"), format!("TEST_{name}_SECRET"));
-        text += &format!(
+        let section = format!(
             "[exchanges.{name}]\nmarket_url = \"{}\"\ntrading_url = \"{}\"\nhttp_url = \"{}\"\n\
              instruments = [\"BTC-USDT\"]\napi_key_env = \"{key}\"\n\
              api_secret_env = \"{secret}\"\n{exchange}\n",
             endpoints.market, endpoints.trading, endpoints.http
         );
+        text.push_str(&section);
         let credentials = bench.venue(name.as_str()).credentials();
         keys.extend([(key, credentials.api_key), (secret, credentials.api_secret)]);
     }
@@ -143,7 +144,10 @@ impl Drop for Program {
 
 /// The gateway's program with this subcommand.
 pub fn gateway(subcommand: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-gateway"));
+    let Some(program) = option_env!("CARGO_BIN_EXE_exchange-gateway") else {
+        panic!("only integration tests have the program")
+    };
+    let mut command = Command::new(program);
     command.env_remove("EXCHANGE_GATEWAY_LOG").arg(subcommand);
     command
 }

@@ -13,7 +13,7 @@ impl Desk {
         state.ended = false;
         state.connected_before_close = None;
         state.down_since = None;
-        state.down_reason = "it is being resumed".to_owned();
+        "it is being resumed".clone_into(&mut state.down_reason);
         state.book.begins_again();
         drop(state);
         self.switch_begins_again();
