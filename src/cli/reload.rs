@@ -15,7 +15,7 @@ pub(crate) async fn follow(gateway: &Gateway, started: &Config, args: &RunArgs) 
     while hangups.changed().await.is_ok() {
         reload(gateway, started, args).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn reload(gateway: &Gateway, started: &Config, args: &RunArgs) {
