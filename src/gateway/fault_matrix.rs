@@ -393,6 +393,8 @@ impl Trial {
                 let told = report.alerts.iter().find(|told| told.alert.message == "tried");
                 let delivery = &told.expect("it is reported").deliveries[0];
                 assert_eq!(delivery.error.is_none(), how == How::Ok, "{delivery:?}");
+                let posted = self.receiver.of("part_failed").len();
+                assert_eq!(posted > 0, how != How::Panics, "{posted} were posted");
             }
             (_, How::Ok) => assert_eq!(report.failures, []),
             (Part::Connections, How::Panics) => assert!(failed("panicked: the stream is to panic")),
