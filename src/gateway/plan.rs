@@ -74,7 +74,7 @@ fn held(exchange: &ExchangeConfig, positions: &[Position]) -> Vec<PlannedPositio
 
 /// A drained exchange gets no more requests, whatever is open there.
 fn nothing_done(plan: ExchangePlan) -> ExchangePlan {
-    ExchangePlan { way: CancelWay::default(), requests: 0, paced_ms: 0, ..plan }
+    ExchangePlan { way: CancelWay::None, requests: 0, paced_ms: 0, ..plan }
 }
 
 /// What a shutdown would do of a gateway that another process runs, or of the next one with this
@@ -187,7 +187,7 @@ fn unnamed(orders: &[Order], positions: &[Position], config: &Config) -> Vec<Exc
     names.sort_unstable();
     names.dedup();
     names.retain(|name| config.exchanges.iter().all(|exchange| exchange.name != *name));
-    let stand_in = |name: ExchangeName| match AdapterKind::from_name(name.as_str()) {
+    let by_name = |name: ExchangeName| match AdapterKind::from_name(name.as_str()) {
         Some(adapter) => ExchangeConfig::named(name, adapter),
         // As far as anybody knows, each order is cancelled by itself, and nothing limits that.
         None => ExchangeConfig {
@@ -195,7 +195,7 @@ fn unnamed(orders: &[Order], positions: &[Position], config: &Config) -> Vec<Exc
             ..ExchangeConfig::named(name, AdapterKind::Binance)
         },
     };
-    names.into_iter().map(stand_in).collect()
+    names.into_iter().map(by_name).collect()
 }
 
 fn plan_stored(exchange: &ExchangeConfig, orders: &[Order]) -> ExchangePlan {
