@@ -263,8 +263,8 @@ async fn an_exchange_that_does_not_come_up_stays_drained_and_may_be_resumed_late
         let closed = bench.all_closed().await;
         assert_eq!(closed.exchange(exchange).open_orders.len(), 1);
         bench.mock.faults().clear();
-        let refuses = FaultAction::RefuseConnections { how: Refusal::Rst, for_ms: Some(2_000) };
-        bench.fault(exchange, refuses);
+        let away = FaultAction::RefuseConnections { how: Refusal::Rst, for_ms: Some(2_000) };
+        bench.fault(exchange, away);
         let error = within(gateway.resume(exchange)).await.expect_err("it is down");
         assert!(matches!(error, ResumeError::NotStarted(_)), "{error:?}");
         let refused = gateway.orders().submit(resting(exchange)).await.expect_err("drained");
