@@ -158,8 +158,7 @@ struct Trial {
     gateway: Arc<Gateway>,
     panics: Panics,
     hold: Hold,
-    /// Answers for as long as the trial lasts.
-    _receiver: Receiver,
+    receiver: Receiver,
 }
 
 impl Trial {
@@ -214,7 +213,7 @@ impl Trial {
             rest(&gateway, exchange, 2).await;
         }
         let (bench, gateway) = (Arc::new(bench), Arc::new(gateway));
-        Self { cell, bench, gateway, panics, hold: Hold::default(), _receiver: receiver }
+        Self { cell, bench, gateway, panics, hold: Hold::default(), receiver }
     }
 
     fn writer(&self) -> Writer {
