@@ -39,4 +39,5 @@ pub use sections::{
     Config, ConnectionConfig, ExchangeConfig, GatewayConfig, OnRestart, OrdersConfig,
     ShutdownConfig,
 };
+pub(crate) use supervisors::EXIT_GRACE;
 pub use supervisors::Supervisor;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Config, Fault, format_duration};
 
 /// After the deadline the program tells what it can and ends, in this time at most.
-const EXIT_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const EXIT_GRACE: Duration = Duration::from_secs(2);
 
 /// What runs the process, and kills it some time after it has asked it to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,7 +55,7 @@ pub struct WatchdogSettings {
 impl Default for WatchdogSettings {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(2),
+            grace: crate::config::EXIT_GRACE,
             until_exit: false,
             signals: true,
             report: None,
