@@ -20,6 +20,7 @@ mod market;
 mod net;
 mod orders;
 mod positions;
+mod program;
 mod rate;
 mod report;
 mod risk;

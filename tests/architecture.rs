@@ -21,7 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Profit is counted at the last tick.
     ("positions", &["types", "market"]),
     ("risk", &["types", "config", "positions"]),
-    ("alerts", &["types", "clock", "config", "exchange", "net", "report", "scope"]),
+    ("program", &[]),
+    ("alerts", &["types", "clock", "config", "exchange", "net", "program", "report", "scope"]),
     ("orders", &["types", "clock", "exchange", "positions", "rate", "report", "risk", "state"]),
     (
         "connection",
@@ -51,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "market",
             "orders",
             "positions",
+            "program",
             "report",
             "risk",
             "scope",

@@ -124,11 +124,15 @@ fn the_example_shows_the_true_defaults() {
     let commented = |line: &str| {
         let key = line.strip_prefix("# ")?.split_once(" = ")?.0;
         let key_like = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let not_default =
-            ["probe_after", "dead_after", "ca_file", "dead_mans_switch", "cancel_on_disconnect"]
+        // Risk limits have no defaults: an absent one is none.
+        let risk = ["order_notional", "price_distance", "open_orders", "orders_per_second"];
+        let risk = risk.into_iter().chain(["gross_exposure", "daily_loss", "position", "order_q"]);
+        let is_risk = |name: &str| key.starts_with(&format!("max_{name}"));
+        let not_default = risk.into_iter().any(is_risk)
+            || ["probe_after", "dead_after", "ca_file", "dead_mans_switch", "cancel_on_disconnect"]
                 .contains(&key)
-                || key.contains("api_")
-                || ["webhook", "webhook_token_env", "command"].contains(&key);
+            || key.contains("api_")
+            || ["webhook", "webhook_token_env", "command"].contains(&key);
         (key_like && !not_default).then(|| line[2..].to_owned())
     };
     let switched_on: Vec<String> =

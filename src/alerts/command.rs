@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use super::payload::Payload;
 use crate::config::AlertsConfig;
+use crate::program::{in_its_own_group, kill_group};
 
 pub(super) const CHANNEL: &str = "command";
 /// Bytes of its output that are kept; the rest is read and dropped, so that it never waits for it.
@@ -104,10 +105,7 @@ impl Command {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // Ctrl-C in a terminal is for the gateway, not for what it runs; and what the program starts
-        // can be killed with it.
-        #[cfg(unix)]
-        command.process_group(0);
+        in_its_own_group(&mut command);
         command.spawn().map_err(|error| format!("{} cannot be started: {error}", self.program))
     }
 
@@ -129,13 +127,8 @@ fn judge(status: ExitStatus) -> Result<(), String> {
 
 /// Kills it and what it started. Tells whether it is gone.
 async fn kill(child: &mut Child) -> bool {
-    #[cfg(unix)]
-    {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-    }
+    // Whether it worked is told by waiting for it.
+    let _ = kill_group(child);
     let _ = child.start_kill();
     matches!(timeout(REAP_LIMIT, child.wait()).await, Ok(Ok(_)))
 }

@@ -5,10 +5,18 @@
 //! where nobody reads configurations again. A process that was started without a terminal, or with
 //! the signal ignored (`nohup`), was meant to run on.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::Gateway;
+
+/// How long after its SIGHUP a terminal may still seem to be there.
+const SETTLES: Duration = Duration::from_secs(5);
+/// How often it is looked for in that time.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How this process was started, and who is told of a SIGHUP.
 pub(super) struct Hangups {
@@ -21,6 +29,20 @@ impl Hangups {
     pub(super) fn new() -> Self {
         let had_terminal = has_terminal() && !is_ignored();
         Self { had_terminal, count: watch::channel(0).0 }
+    }
+
+    /// Ends when the terminal turns out to be gone soon after a SIGHUP that looked like a wish to
+    /// reload: the system may send it a moment before it takes the terminal away. Cancel safe.
+    pub(super) async fn terminal_gone(&self, since: Option<Instant>) {
+        if let Some(since) = since.filter(|_| self.had_terminal) {
+            while since.elapsed() < SETTLES {
+                sleep(LOOK_AGAIN).await;
+                if !has_terminal() {
+                    return;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     fn ends(&self) -> bool {

@@ -338,8 +338,16 @@ impl Gateway {
 
     /// The next signal that means the end.
     async fn asked_to_end(&self, signals: &mut Signals) -> Signal {
+        let mut reloaded = None;
         loop {
-            let signal = signals.next().await;
+            let signal = tokio::select! {
+                biased;
+                signal = signals.next() => signal,
+                () = self.inner.hangups.terminal_gone(reloaded) => {
+                    reloaded = None;
+                    Signal::Hangup
+                }
+            };
             if signal == Signal::Quit && !self.inner.watched.load(Ordering::Acquire) {
                 let tree = self.tree();
                 tree.log();
@@ -350,6 +358,7 @@ impl Gateway {
             if !hangs_up || (!is_stopping() && self.hangup_ends()) {
                 return signal;
             }
+            reloaded = (!is_stopping()).then(tokio::time::Instant::now);
         }
     }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::hooks::{Hook, HookContext};
 use crate::config::HookConfig;
+use crate::program::{in_its_own_group, kill_group};
 use crate::types::ExchangeName;
 
 /// Lines of one program that the log has, of each of its two outputs.
@@ -60,9 +61,7 @@ async fn run(command: Vec<String>, context: HookContext) -> Result<(), CommandEr
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    // A group of its own: a Ctrl-C at the terminal is for the gateway, and all of it can be killed.
-    #[cfg(unix)]
-    command.process_group(0);
+    in_its_own_group(&mut command);
     let mut running = Running(command.spawn().map_err(start)?);
     let name = context.name();
     let mut output = Lines::new(name, "stdout");
@@ -95,16 +94,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has an id until it has been waited for, so that the id is nobody else's.
-        #[cfg(unix)]
-        if let Some(group) = self
-            .0
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(rustix::process::Pid::from_raw)
-            && let Err(error) =
-                rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
-        {
+        if let Err(error) = kill_group(&self.0) {
             warn!(%error, "the processes of a hook could not be killed");
         }
     }
