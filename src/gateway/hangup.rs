@@ -42,7 +42,7 @@ impl Hangups {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn ends(&self) -> bool {

@@ -343,10 +343,7 @@ impl Gateway {
             let signal = tokio::select! {
                 biased;
                 signal = signals.next() => signal,
-                () = self.inner.hangups.terminal_gone(reloaded) => {
-                    reloaded = None;
-                    Signal::Hangup
-                }
+                () = self.inner.hangups.terminal_gone(reloaded) => Signal::Hangup,
             };
             if signal == Signal::Quit && !self.inner.watched.load(Ordering::Acquire) {
                 let tree = self.tree();
