@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Bench, quiet, rest, resting, within};
 use exchange_gateway::shutdown::{CancelWay, ExchangePlan, OrderFate, ShutdownPlan};
-use exchange_gateway::types::ClientOrderId;
+use exchange_gateway::types::{ClientOrderId, Order};
 use mock_exchange::{Fault, FaultAction, VenueConfig, When};
 
 fn of<'a>(plan: &'a ShutdownPlan, exchange: &str) -> &'a ExchangePlan {
@@ -40,13 +40,13 @@ async fn a_shutdown_does_what_its_plan_told() {
     let plan = gateway.shutdown_plan();
     let [binance, deribit, kraken] = ["binance", "deribit", "kraken"].map(|name| of(&plan, name));
     assert_eq!((deribit.way, deribit.requests), (CancelWay::Mass, 1));
-    assert_eq!(ids(&deribit.cancel), mass.iter().map(|o| o.id()).collect::<Vec<_>>());
+    assert_eq!(ids(&deribit.cancel), mass.iter().map(Order::id).collect::<Vec<_>>());
     assert_eq!((kraken.way, kraken.requests), (CancelWay::Batch, 1));
-    assert_eq!(ids(&kraken.cancel), batch.iter().map(|o| o.id()).collect::<Vec<_>>());
+    assert_eq!(ids(&kraken.cancel), batch.iter().map(Order::id).collect::<Vec<_>>());
     assert_eq!(ids(&kraken.unknown), [unknown]);
     // The account is its own, and yet one of its orders is to stay.
     assert_eq!((binance.way, binance.requests), (CancelWay::Single, 2));
-    assert_eq!(ids(&binance.cancel), single.iter().map(|o| o.id()).collect::<Vec<_>>());
+    assert_eq!(ids(&binance.cancel), single.iter().map(Order::id).collect::<Vec<_>>());
     assert_eq!(ids(&binance.keep), [kept.id()]);
     assert!(plan.exchanges.iter().all(|plan| plan.connections == 2 && !plan.drained));
     let least = plan.least.as_ref().expect("measured");
@@ -101,7 +101,7 @@ mod cli {
         let (code, shown, output) = drain(&directory, &["--dry-run", "--json"]);
         assert_eq!(code, Some(0), "{output:?}");
         let told: exchange_gateway::StoredPlan = serde_json::from_str(&shown).expect("a plan");
-        let expected: Vec<_> = orders.iter().map(|order| order.id()).collect();
+        let expected: Vec<_> = orders.iter().map(Order::id).collect();
         let mut cancelled = ids(&of(&told.plan, "kraken").cancel);
         cancelled.sort_unstable();
         assert_eq!(cancelled, expected);
