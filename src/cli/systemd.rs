@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::spool::Spool;
 
 /// Messages that may wait for the service manager.
+#[cfg(unix)]
 const WAITING: usize = 64;
 /// How long a progress lets the shutdown go on, at most.
 const EXTENSION: Duration = Duration::from_secs(10);
