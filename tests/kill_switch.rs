@@ -222,3 +222,21 @@ async fn a_reset_by_hand_is_taken_up_when_the_gateway_looks_again() {
     let report = within(gateway.shutdown()).await;
     judge(&report, &bench.mock.ledger());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_trips_right_before_the_shutdown_is_kept() {
+    let bench = bench().await;
+    for _ in 0..3 {
+        let gateway = bench.gateway().await;
+        // It has just been looked at, and is not again for a moment.
+        gateway.reload_limits(gateway.limits()).expect("they hold already");
+        tokio::task::yield_now().await;
+        assert!(gateway.trip_kill_switch("a person said so"));
+        within(gateway.shutdown()).await;
+        let file = gateway.state_directory().kill_switch_file();
+        let kept = std::fs::read_to_string(&file).expect("it is kept");
+        assert!(kept.contains("a person said so"), "{kept}");
+        drop(gateway);
+        std::fs::remove_file(file).expect("it is there");
+    }
+}

@@ -189,7 +189,7 @@ impl Watch {
             };
             tokio::select! {
                 biased;
-                () = self.scope.cancelled() => return,
+                () = self.scope.cancelled() => break,
                 result = saved => {
                     saving = None;
                     self.tell_saved(result);
@@ -201,9 +201,22 @@ impl Watch {
             self.look(&mut saving, &mut stopped);
             tokio::select! {
                 biased;
-                () = self.scope.cancelled() => return,
+                () = self.scope.cancelled() => break,
                 () = sleep(PAUSE) => {}
             }
+        }
+        self.keep(saving, stopped).await;
+    }
+
+    /// Keeps the switch if it has tripped a moment ago, be it by what closing a position lost: the
+    /// next run must know of it.
+    async fn keep(&self, mut saving: Option<Saving>, mut stopped: Option<Timestamp>) {
+        if let Some(handle) = saving.take() {
+            self.tell_saved(handle.await);
+        }
+        self.look(&mut saving, &mut stopped);
+        if let Some(handle) = saving {
+            self.tell_saved(handle.await);
         }
     }
 

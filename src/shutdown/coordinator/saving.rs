@@ -26,6 +26,8 @@ impl Coordinator {
         let saved = SavedTicks { saved: self.clock.now(), ticks }.keeping(saving.previous.as_ref());
         let directory = saving.directory.clone();
         let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
+        // The kill switch may have tripped a moment ago, and is being kept.
+        saving.scope.join().await;
         match written {
             Ok(Ok(())) => state.error = recorded.err().map(|failure| failure.to_string()),
             Ok(Err(problem)) => state.error = Some(problem.to_string()),
