@@ -207,8 +207,9 @@ fn list(
         .map(|exchange| {
             let parts = Arc::clone(&exchange);
             let listing = Bounded::begin(move || {
-                // What is written after the list is made would be missing in it.
-                parts.desk.close_gate(Phase::StopNewOrders);
+                // What is written after the list is made would be missing in it, be it an order that
+                // closes a position.
+                parts.desk.close_gate(Phase::SaveState);
                 Coordinator::exchange_report(&parts, began)
             });
             (exchange, listing)

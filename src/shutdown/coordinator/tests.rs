@@ -7,7 +7,9 @@ use crate::config::RiskConfig;
 use crate::exchange::{
     ConnectionKind, DeadMansSwitch, MassCancel, OrderEvent, OrderNews, SymbolTable,
 };
-use crate::orders::{Command, DeskSettings, IdGenerator, Journal, Next, Patience, SwitchSettings};
+use crate::orders::{
+    Command, DeskSettings, IdGenerator, Journal, Next, OrderError, Patience, SwitchSettings,
+};
 use crate::positions::{DayProfit, Positions};
 use crate::risk::{Mark, Market, Risk};
 use crate::shutdown::witness::{Begun, Ending, Witness};
@@ -382,4 +384,33 @@ fn a_lock_that_a_blocked_task_holds_keeps_neither_the_last_report_nor_the_tree()
     let unknown = "the orders of kraken cannot be listed: take every order for open";
     assert_eq!(reasons, [unknown, "late, in phase cancel_pending"]);
     assert!(report.state.saved);
+}
+
+#[tokio::test]
+async fn nothing_that_closes_a_position_is_written_once_the_last_report_is_made() {
+    let root = Scope::root("gateway");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::open(temporary.path()).unwrap();
+    let (database, _) = Database::open(&directory, Durability::Process).unwrap();
+    let parts = exchange(&root, "kraken");
+    parts.desk.close_gate(Phase::ClosePositions);
+    let pass = parts.desk.closing_pass().await.ok().unwrap();
+    let witness = Witness {
+        coordinator: coordinator(&root, Vec::new()),
+        exchanges: Arc::new(std::sync::Mutex::new(vec![parts])),
+        root: root.clone(),
+        stranded: Vec::new(),
+        writer: database.writer(),
+        directory,
+        progress: Progress::default(),
+    };
+    let (at, trigger) = (Instant::now(), "SIGTERM".to_owned());
+    let begun = Begun { at, started: Timestamp::UNIX_EPOCH, trigger };
+    let (outcome, phase) = (Outcome::OperatorForced, Phase::ClosePositions);
+    let limit = Duration::from_secs(20);
+    let ending = Ending { begun: &begun, phase, outcome, why: "asked", limit };
+    witness.last_report(&ending);
+    let instrument = spec("kraken".parse().unwrap()).instrument;
+    let refused = pass.submit(NewOrder::market(instrument, Side::Sell, Quantity(1.into())));
+    assert!(matches!(refused, Err(OrderError::Stopping { .. })), "{refused:?}");
 }
