@@ -485,6 +485,47 @@ async fn a_position_above_the_largest_order_is_split() {
     assert_eq!(ledger.exchange("binance").held().get("SOLUSDT"), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_closing_order_without_an_answer_is_cancelled() {
+    let mut bench = closing(&["binance"]).await;
+    let sol: Instrument = "binance:SOL-USDT".parse().expect("an instrument");
+    bench.config.exchanges[0].instruments.push(sol);
+    // Only a cancel finds out.
+    bench.config.orders.ack_timeout = Duration::from_secs(60);
+    bench.config.shutdown.cancel_retry = Duration::from_millis(200);
+    bench.config.shutdown.deadline = Duration::from_secs(30);
+    bench.config.shutdown.close_positions = Duration::from_secs(8);
+    let million = |tenths: i64| Decimal::from(tenths * 100_000);
+    let (bid, ask) = (number("1"), number("1.01"));
+    let venue = bench.venue("binance");
+    venue.set_quote("SOLUSDT", bid, million(30), ask, million(30)).expect("the market moves");
+    let gateway = bench.gateway().await;
+    for _ in 0..2 {
+        let order = NewOrder::market(sol, Side::Buy, million(9).into());
+        within(gateway.orders().submit(order)).await.expect("it trades");
+    }
+    until("the position is booked", || {
+        held(&gateway, sol).is_some_and(|position| position.bought == million(18))
+    })
+    .await;
+    for nth in [3, 4] {
+        let at = |action| Fault::new(action).at("binance").on(Target::NthOrder(nth));
+        bench.add(at(FaultAction::LoseAck));
+        bench.add(at(FaultAction::LoseUpdates).times(0));
+    }
+    let report = within(gateway.shutdown()).await;
+    judge(&report, &bench.mock.ledger());
+    let now = position(&report, "binance");
+    assert_eq!(now.orders.len(), 2, "{now:#?}");
+    // At once, and not when the phase is almost over.
+    assert!(phase(&report, Phase::ClosePositions).used_ms < 5_000, "{report:#?}");
+    for id in &now.orders {
+        let order = reported(&report, *id);
+        assert!(order.cancel_attempts > 0 && order.fate == OrderFate::Filled, "{order:#?}");
+    }
+    assert!(now.left.is_zero(), "{now:#?}");
+}
+
 /// A shutdown that waits for a price in the phase that closes positions.
 async fn waiting_for_a_price(bench: &mut Bench, exchanges: &[&str]) -> Gateway {
     positions(bench, |positions| positions.max_slippage_percent = number("0.1"));

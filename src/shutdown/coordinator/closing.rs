@@ -88,12 +88,12 @@ impl Closing {
         self.policy == ClosePolicy::Close && !self.held.is_zero()
     }
 
-    /// Cancels an order that was placed for this and has not ended: its answer may be lost, and the
-    /// order with it. Another one, which may be a kept one, is only waited for.
-    fn cancel(&self, desk: &Desk, order: &Order) {
-        if self.orders.contains(&order.client_id) {
+    /// Cancels the orders that were placed for this and have not ended: their answers may be lost, and
+    /// the orders with them. Others, which may be kept ones, are only waited for.
+    fn cancel(&self, desk: &Desk) {
+        for id in &self.orders {
             // Who has ended just now needs no cancel.
-            let _ = desk.cancel(order.client_id);
+            let _ = desk.cancel(*id);
         }
     }
 
@@ -190,15 +190,16 @@ impl Coordinator {
             cut = stopped => Some(cut),
             () = closed => None,
         };
-        for closing in group {
+        // All before any is waited for: the first may never be settled.
+        for closing in &mut group {
             if let Some(cut) = cut {
                 let last = closing.reason.take();
                 closing.because(last.map_or(cut.to_owned(), |last| format!("{cut}: {last}")));
             }
-            while let Some(order) = desk.unsettled(closing.instrument) {
-                closing.cancel(desk, &order);
-                desk.settled(closing.instrument).await;
-            }
+            closing.cancel(desk);
+        }
+        for closing in group {
+            desk.settled(closing.instrument).await;
             tell_ends(desk, closing);
         }
         desk.flat().await;
@@ -292,7 +293,7 @@ impl Coordinator {
         while let Some(order) = desk.unsettled(instrument) {
             closing.because(format!("order {} had not ended", order.client_id));
             if timeout(self.config.cancel_retry, desk.settled(instrument)).await.is_err() {
-                closing.cancel(desk, &order);
+                closing.cancel(desk);
                 desk.settled(instrument).await;
             }
         }
