@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::judge::{judge, places, written_once};
@@ -10,7 +11,7 @@ use common::{Bench, instrument, phase, reported, resting, symbol, until, within}
 use exchange_gateway::config::PositionsConfig;
 use exchange_gateway::exchange::DeadMansSwitch;
 use exchange_gateway::shutdown::{
-    ClosePolicy, OrderFate, Outcome, PhaseEnd, PositionReport, SwitchState,
+    ClosePolicy, Hook, OrderFate, Outcome, PhaseEnd, PositionReport, SwitchState,
 };
 use exchange_gateway::types::{ClosingOrder, Instrument, NewOrder, Position, Side};
 use exchange_gateway::{Gateway, Phase, ShutdownReport};
@@ -178,6 +179,33 @@ async fn a_fee_in_the_base_asset_never_sells_more_than_is_held() {
     assert!(now.dust && !now.is_left());
     assert!(why(&report, "binance").starts_with("dust: 0.00000655 is below"), "{now:#?}");
     assert_eq!(left_at(&bench, "binance"), now.left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kept_order_buys_after_the_phase_is_not_called_dust() {
+    let bench = closing(&["binance"]).await;
+    let gateway = Arc::new(bench.gateway().await);
+    hold(&gateway, "binance", Side::Buy, number("0.12345")).await;
+    let (price, half) = (number("29000"), number("0.5"));
+    let kept = NewOrder::limit(instrument("binance"), Side::Buy, price.into(), half.into());
+    within(gateway.orders().submit(kept.keep_on_shutdown())).await.expect("it rests");
+    let (venue, weak) = (bench.venue("binance"), Arc::downgrade(&gateway));
+    let fall = Hook::new("the market falls", Phase::SaveState, move || async move {
+        let asks = [(number("28999"), number("10"))];
+        venue.set_book(symbol("binance"), &[], &asks).map_err(|error| error.to_string())?;
+        let gateway = weak.upgrade().ok_or("it is gone")?;
+        until("the fill is booked", || {
+            held(&gateway, instrument("binance")).is_some_and(|held| held.quantity > number("0.4"))
+        })
+        .await;
+        Ok::<(), String>(())
+    });
+    gateway.on_shutdown(fall).expect("it is early enough");
+    let report = within(gateway.shutdown()).await;
+    let now = position(&report, "binance");
+    assert!(now.left > number("0.4"), "{now:#?}");
+    assert!(!now.dust && now.is_left(), "{now:#?}");
+    assert_eq!(report.outcome, Outcome::OrdersLeft, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

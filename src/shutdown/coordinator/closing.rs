@@ -67,7 +67,8 @@ pub(super) struct Closing {
     told: usize,
     /// Why the rest is not closed, as far as it has come.
     reason: Option<String>,
-    dust: bool,
+    /// What was held when it was too little for the exchange to take an order of it.
+    dust: Option<Decimal>,
 }
 
 impl Closing {
@@ -80,7 +81,7 @@ impl Closing {
             orders: Vec::new(),
             told: 0,
             reason: None,
-            dust: false,
+            dust: None,
         }
     }
 
@@ -243,7 +244,7 @@ impl Coordinator {
                 }
                 Plan::Left(obstacle) => {
                     closing.because(obstacle.to_string());
-                    closing.dust = matches!(obstacle, Obstacle::Dust { .. });
+                    closing.dust = matches!(obstacle, Obstacle::Dust { .. }).then_some(held);
                     if matches!(
                         obstacle,
                         Obstacle::Dust { .. }
@@ -364,8 +365,12 @@ impl Coordinator {
         let inverse = self.positions.terms(instrument).is_some_and(|terms| terms.inverse);
         let is_left = closing.policy == ClosePolicy::Close && !position.is_flat();
         let unsettled = exchange.and_then(|exchange| exchange.desk.unsettled(instrument));
+        let is_dust = closing.dust == Some(position.quantity);
         let why = || match unsettled {
             Some(order) if closing.orders.contains(&order.client_id) => not_settled(&order),
+            _ if closing.dust.is_some() && !is_dust => {
+                "it was traded after what was left of it was too little to be closed".to_owned()
+            }
             _ => closing.reason.clone().unwrap_or_else(|| {
                 "the phase that closes positions was over before it came to this one".to_owned()
             }),
@@ -386,7 +391,8 @@ impl Coordinator {
             unrealized: now.unrealized,
             orders: closing.orders.clone(),
             not_closed: is_left.then(why),
-            dust: is_left && closing.dust,
+            // More may have been traded since.
+            dust: is_left && is_dust,
             difference: compared.as_ref().and_then(|compared| compared.as_ref().ok().copied()),
             not_compared: compared.and_then(Result::err),
         }
