@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Bench, rest, resting, symbol, update, within};
+use common::{Bench, phase, rest, resting, symbol, update, within};
 use exchange_gateway::config::OnRestart;
-use exchange_gateway::shutdown::{Hook, HookEnd, OrderFate, Outcome, Phase};
+use exchange_gateway::shutdown::{Hook, HookEnd, OrderFate, Outcome, Phase, PhaseEnd};
 use exchange_gateway::state::{StateView, verify};
 use exchange_gateway::types::OrderStatus;
 use mock_exchange::{Fault, FaultAction, Side, Target};
@@ -172,6 +172,34 @@ async fn what_could_not_be_saved_is_taken_in_and_not_asked_for_again() {
     assert!(verify(&directory).expect("it is readable").is_sound());
     let shown = show_runs(&directory, &[]);
     assert!(shown.contains("state_not_saved"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_could_not_be_sealed_is_taken_in_with_its_last_verdict() {
+    let bench = Bench::start(&["kraken"]).await;
+    let gateway = bench.gateway().await;
+    let directory = gateway.state_directory().path().to_owned();
+    let (sender, locked) = tokio::sync::oneshot::channel();
+    let path = directory.clone();
+    let lock = Hook::new("another program", Phase::Disconnect, move || async move {
+        drop(sender.send(Locked::lock(&path)));
+        Ok::<(), String>(())
+    });
+    gateway.on_shutdown(lock).expect("it is early enough");
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::StateNotSaved, "{report:#?}");
+    assert_eq!(phase(&report, Phase::SaveState).ended, PhaseEnd::Done);
+    locked.await.expect("it was locked").release();
+    drop(gateway);
+
+    let gateway = bench.gateway().await;
+    let previous = gateway.previous_run().expect("there was one");
+    assert_eq!(previous.run.outcome.as_deref(), Some("state_not_saved"));
+    let told = previous.report.as_ref().expect("its report was in the file");
+    assert_eq!((told.outcome, told.state.saved), (Outcome::StateNotSaved, false));
+    let notice = previous.notice().join("\n");
+    assert!(notice.contains("exit code 14"), "{notice}");
+    within(gateway.shutdown()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,13 +61,7 @@ impl Coordinator {
         let directory = saving.directory.clone();
         let Some(database) = saving.database.take() else { return };
         let writer = database.writer();
-        let elapsed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        writer.record(Record::RunEnded(Box::new(RunEnd {
-            ended: report.started + SignedDuration::from_millis(elapsed),
-            trigger: report.trigger.clone(),
-            outcome: report.outcome.as_str().to_owned(),
-            report: serde_json::to_string(report).unwrap_or_default(),
-        })));
+        writer.record(run_ended(report, began));
         let limit = self.seal_limit(began);
         let closed = timeout(limit, tokio::task::spawn_blocking(move || database.close())).await;
         let hangs = closed.is_err();
@@ -89,6 +83,17 @@ impl Coordinator {
             let reason = format!("{lost} records are lost: no memory was left for them");
             self.scope.fail_as(AlertKind::StateNotSaved, reason);
         }
+        report.state.saved = false;
+        report.state.error.get_or_insert(problem);
+        report.failures = self.failures();
+        // A report that could not be made knows no orders, which is no reason to think better of it.
+        if report.outcome != Outcome::OrdersLeft {
+            report.outcome = self.verdict(report);
+        }
+        if writer.failure().is_some() {
+            // It goes to the file after the first, which says that all went well.
+            writer.record(run_ended(report, began));
+        }
         let limit = self.seal_limit(began);
         let dumping = tokio::task::spawn_blocking(move || dump(&writer, &directory, hangs));
         let dumped = timeout(limit, dumping);
@@ -105,13 +110,7 @@ impl Coordinator {
                 None
             }
         };
-        report.state.saved = false;
-        report.state.error.get_or_insert(problem);
         report.failures = self.failures();
-        // A report that could not be made knows no orders, which is no reason to think better of it.
-        if report.outcome != Outcome::OrdersLeft {
-            report.outcome = self.verdict(report);
-        }
         report.elapsed_ms = millis(began.elapsed());
     }
 
@@ -124,6 +123,17 @@ impl Coordinator {
         let remaining = self.config.deadline.saturating_sub(began.elapsed());
         self.config.save_state.min(remaining.max(FORCED_LIMIT))
     }
+}
+
+/// The end of this run, with its report as it is now.
+fn run_ended(report: &ShutdownReport, began: Instant) -> Record {
+    let elapsed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    Record::RunEnded(Box::new(RunEnd {
+        ended: report.started + SignedDuration::from_millis(elapsed),
+        trigger: report.trigger.clone(),
+        outcome: report.outcome.as_str().to_owned(),
+        report: serde_json::to_string(report).unwrap_or_default(),
+    }))
 }
 
 /// Writes what the database did not take beside it, or else where temporary files go; the other way
