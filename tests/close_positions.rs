@@ -729,3 +729,64 @@ async fn a_trading_connection_that_does_not_come_back_is_the_reason() {
         assert_eq!(placed(&bench, exchange), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_and_a_shutdown_at_once_sell_once_and_no_more_than_is_held() {
+    for pause_ms in [0, 1, 2, 3, 5, 8, 12, 20] {
+        let bench = closing(ALL).await;
+        let gateway = bench.gateway().await;
+        for exchange in ALL {
+            hold(&gateway, exchange, Side::Buy, size(exchange)).await;
+            let delay = Fault::new(FaultAction::DelayAck { ms: 5 }).at(exchange);
+            bench.add(delay.on(Target::NthOrder(2)));
+        }
+        let drains = async {
+            let all = ALL.iter().map(|exchange| gateway.drain(exchange));
+            futures::future::join_all(all).await
+        };
+        let shutdown = async {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            gateway.shutdown().await
+        };
+        let (drained, report) = within(async { tokio::join!(drains, shutdown) }).await;
+        judge(&report, &bench.mock.ledger());
+        for exchange in ALL {
+            let (left, now) = (left_at(&bench, exchange), position(&report, exchange));
+            assert_eq!(now.left, left, "{pause_ms} ms: {now:#?}");
+            assert!(left >= Decimal::ZERO, "{pause_ms} ms: {left} of {exchange} is held");
+            assert!(!left.is_zero() || placed(&bench, exchange) == 2, "{pause_ms} ms: {exchange}");
+            assert_eq!(now.is_left(), !left.is_zero() && !now.dust, "{pause_ms} ms: {now:#?}");
+        }
+        for drained in drained.into_iter().flatten() {
+            assert!(drained.orders_left().next().is_none(), "{pause_ms} ms: {drained:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_drain_has_closed_is_not_closed_again_after_a_resume() {
+    let bench = closing(ALL).await;
+    let gateway = bench.gateway().await;
+    for exchange in ALL {
+        hold(&gateway, exchange, Side::Buy, size(exchange)).await;
+        let drained = within(gateway.drain(exchange)).await.expect("it is drained");
+        assert_eq!(drained.outcome, Outcome::Clean, "{drained:#?}");
+        within(gateway.resume(exchange)).await.expect("it is resumed");
+        let was = placed(&bench, exchange);
+        let again = within(gateway.drain(exchange)).await.expect("it is drained");
+        assert_eq!(again.outcome, Outcome::Clean, "{again:#?}");
+        assert_eq!(placed(&bench, exchange), was);
+        within(gateway.resume(exchange)).await.expect("it is resumed");
+        let order = NewOrder::market(instrument(exchange), Side::Buy, size(exchange).into());
+        within(gateway.orders().submit(order)).await.expect("it trades");
+    }
+    let report = within(gateway.shutdown()).await;
+    judge(&report, &bench.mock.ledger());
+    assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+    for exchange in ALL {
+        let (left, now) = (left_at(&bench, exchange), position(&report, exchange));
+        assert_eq!(now.left, left, "{now:#?}");
+        assert!(left.is_zero() || now.dust, "{now:#?}");
+        assert_eq!(placed(&bench, exchange), 4);
+    }
+}
