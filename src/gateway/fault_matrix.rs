@@ -172,6 +172,13 @@ impl Trial {
         shutdown.disconnect = MS * 500;
         shutdown.cancel_retry = MS * 100;
         shutdown.deadline = MS * 8000;
+        if (cell.part, cell.how) == (Part::Hooks, How::Panics) {
+            // Telling of the first panic with all its frames takes long.
+            shutdown.stop_new_orders = MS * 2500;
+            shutdown.close_positions = MS * 2500;
+            shutdown.disconnect = MS * 2500;
+            shutdown.deadline = MS * 20_000;
+        }
         if cell.how == How::Deadline {
             shutdown.save_state = MS * 1200;
             shutdown.disconnect = MS * 300;
@@ -303,7 +310,7 @@ impl Trial {
     fn add_hook(&self) {
         let (phase, how) = (self.cell.phase, self.cell.how);
         let never = std::future::pending::<Result<(), String>>;
-        let limit = MS * if matches!(how, How::Forced | How::Deadline) { 60_000 } else { 100 };
+        let limit = MS * if how == How::Hangs { 100 } else { 60_000 };
         let hook = match how {
             How::Ok => Hook::new("tried", phase, || async { Ok::<(), String>(()) }),
             How::Fails => Hook::new("tried", phase, || async { Err("it failed") }),
