@@ -11,7 +11,7 @@ use common::{Bench, instrument, phase, reported, resting, symbol, until, within}
 use exchange_gateway::config::PositionsConfig;
 use exchange_gateway::exchange::DeadMansSwitch;
 use exchange_gateway::shutdown::{
-    ClosePolicy, Hook, OrderFate, Outcome, PhaseEnd, PositionReport, SwitchState,
+    ClosePolicy, Hook, HookPriority, OrderFate, Outcome, PhaseEnd, PositionReport, SwitchState,
 };
 use exchange_gateway::types::{ClosingOrder, Instrument, NewOrder, Position, Side};
 use exchange_gateway::{Gateway, Phase, ShutdownReport};
@@ -657,6 +657,41 @@ async fn the_dead_mans_switch_is_armed_until_the_positions_are_closed() {
         assert_eq!(exchange.dead_mans_switch.state, SwitchState::Disarmed);
     }
     assert_eq!(bench.mock.ledger().exchange("kraken").cancels_at, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_mans_switch_is_taken_off_where_a_kept_order_has_closed_the_position() {
+    let mut bench = closing(&["kraken"]).await;
+    bench.config.exchanges[0].account_is_ours = true;
+    bench.config.exchanges[0].dead_mans_switch = Some(Duration::from_secs(60));
+    let gateway = Arc::new(bench.gateway().await);
+    let all = size("kraken");
+    hold(&gateway, "kraken", Side::Buy, all).await;
+    let (kept, other) = (number("31000").into(), number("32000").into());
+    for price in [kept, other] {
+        let kept = NewOrder::limit(instrument("kraken"), Side::Sell, price, all.into());
+        within(gateway.orders().submit(kept.keep_on_shutdown())).await.expect("it rests");
+    }
+    let (venue, weak) = (bench.venue("kraken"), Arc::downgrade(&gateway));
+    let rise = Hook::new("the market rises", Phase::CancelPending, move || async move {
+        let bids = [(number("31000"), all)];
+        venue.set_book(symbol("kraken"), &bids, &[]).map_err(|error| error.to_string())?;
+        let gateway = weak.upgrade().ok_or("it is gone")?;
+        until("the fill is booked", || {
+            held(&gateway, instrument("kraken")).is_some_and(|held| held.is_flat())
+        })
+        .await;
+        Ok::<(), String>(())
+    });
+    gateway.on_shutdown(rise.priority(HookPriority::Low)).expect("it is early enough");
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::Clean, "{report:#?}");
+    assert!(position(&report, "kraken").left.is_zero(), "{report:#?}");
+    assert_eq!(report.exchanges[0].dead_mans_switch.state, SwitchState::Disarmed);
+    // The other one is kept, and nothing cancels it.
+    let ledger = bench.mock.ledger();
+    assert_eq!(ledger.exchange("kraken").cancels_at, None);
+    assert_eq!(ledger.exchange("kraken").open_orders.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,6 +182,11 @@ impl Switch {
         !self.is_used() || gone || stays || matches!(self.armed, Armed::Off)
     }
 
+    /// Whether it has been asked to be taken off.
+    pub(crate) fn is_to_be_off(&self) -> bool {
+        matches!(self.goal, Goal::Disarm)
+    }
+
     pub(crate) fn step(&mut self, input: SwitchInput, now: Moment) -> Vec<SwitchAction> {
         let mut actions = Vec::new();
         if !self.is_used() {

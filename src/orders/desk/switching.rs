@@ -129,6 +129,14 @@ impl Desk {
         }
     }
 
+    /// The same where nobody has asked for it yet.
+    pub(crate) async fn disarm_switch_at_last(&self) {
+        let asked = self.switch().is_to_be_off();
+        if !asked {
+            self.disarm_switch().await;
+        }
+    }
+
     /// Leaves the switch as it is, unless it is being disarmed already.
     pub(crate) fn leave_switch(&self, because: &str) {
         let reason = self.not_flat().unwrap_or_else(|| because.to_owned());

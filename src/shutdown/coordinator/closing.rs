@@ -138,8 +138,18 @@ impl Coordinator {
         for closing in closings.iter_mut().filter(|closing| closing.is_wanted()) {
             groups.entry(closing.instrument.exchange()).or_default().push(closing);
         }
-        let closing = self.exchanges.iter().filter_map(|exchange| {
-            groups.remove(&exchange.name).map(|group| self.close_exchange(exchange, group, stop))
+        let closing = self.exchanges.iter().map(|exchange| {
+            let group = groups.remove(&exchange.name);
+            async move {
+                match group {
+                    Some(group) => self.close_exchange(exchange, group, stop).await,
+                    // A kept order may have closed the position before this phase came to it.
+                    None if exchange.desk.is_flat() && !self.force.is_cancelled() => {
+                        exchange.desk.disarm_switch_at_last().await;
+                    }
+                    None => {}
+                }
+            }
         });
         join_all(closing.collect::<Vec<_>>()).await;
     }

@@ -59,7 +59,8 @@ impl Coordinator {
                 self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(&orders));
             }
             let forced = self.force.is_cancelled();
-            if forced || !exchange.desk.is_flat() || !self.will_close(exchange.name) {
+            // If all is flat it is taken off with the positions, if it has not been.
+            if forced || !exchange.desk.is_flat() {
                 exchange.desk.leave_switch(if forced {
                     "the exit was forced"
                 } else {
