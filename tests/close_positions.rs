@@ -627,6 +627,26 @@ async fn a_forced_exit_stops_the_closing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dust_is_dust_when_the_exit_is_forced_too() {
+    let bench = closing(&["binance"]).await;
+    let gateway = bench.gateway().await;
+    hold(&gateway, "binance", Side::Buy, number("0.12345")).await;
+    let sell = NewOrder::market(instrument("binance"), Side::Sell, number("0.12332").into());
+    within(gateway.orders().submit(sell)).await.expect("it trades");
+    until("the sale is booked", || {
+        held(&gateway, instrument("binance"))
+            .is_some_and(|position| position.quantity == number("0.00000655"))
+    })
+    .await;
+    gateway.force();
+    let report = within(gateway.shutdown()).await;
+    assert_eq!(report.outcome, Outcome::OperatorForced, "{report:#?}");
+    let now = position(&report, "binance");
+    assert!(now.dust && !now.is_left(), "{now:#?}");
+    assert!(why(&report, "binance").starts_with("dust: 0.00000655 is below"), "{now:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_dead_mans_switch_is_armed_until_the_positions_are_closed() {
     let exchanges = ["kraken", "deribit"];
     let mut bench = closing(&exchanges).await;

@@ -172,7 +172,13 @@ impl Coordinator {
         };
         if let Some(reason) = refusal {
             for closing in &mut group {
-                closing.because(reason.clone());
+                match self.dust(desk, closing) {
+                    Some(dust) if desk.is_flat() => {
+                        closing.because(dust.to_string());
+                        closing.dust = true;
+                    }
+                    _ => closing.because(reason.clone()),
+                }
             }
             return;
         }
@@ -219,19 +225,35 @@ impl Coordinator {
         }
     }
 
-    /// Places orders until the position is flat, or something is in the way that does not pass.
-    /// It may be dropped at any time: what was placed is in `closing`.
-    async fn close_one(&self, pass: &ClosingPass, desk: &Arc<Desk>, closing: &mut Closing) {
-        let instrument = closing.instrument;
-        let found = desk.spec(instrument).zip(self.policies.get(instrument));
-        let Some((spec, policy)) = found else {
-            return closing.because("the instrument is not configured");
-        };
-        let rules = Rules {
+    /// Whether what is held is below the smallest order, whatever the price is.
+    fn dust(&self, desk: &Desk, closing: &Closing) -> Option<Obstacle> {
+        let spec = desk.spec(closing.instrument)?;
+        let rules = self.rules(desk, closing.instrument)?;
+        let held = self.held(closing.instrument);
+        let (spoken_for, quote, worst) = (Decimal::ZERO, None, None);
+        match plan(&Situation { spec: &spec, rules, held, spoken_for, quote, worst }) {
+            Plan::Left(dust @ Obstacle::Dust { .. }) => Some(dust),
+            _ => None,
+        }
+    }
+
+    fn rules(&self, desk: &Desk, instrument: Instrument) -> Option<Rules> {
+        let policy = self.policies.get(instrument)?;
+        Some(Rules {
             order: policy.order,
             max_slippage_percent: policy.max_slippage_percent,
             max_quote_age: policy.max_quote_age,
             reduce_only: desk.reduces_only(),
+        })
+    }
+
+    /// Places orders until the position is flat, or something is in the way that does not pass.
+    /// It may be dropped at any time: what was placed is in `closing`.
+    async fn close_one(&self, pass: &ClosingPass, desk: &Arc<Desk>, closing: &mut Closing) {
+        let instrument = closing.instrument;
+        let found = desk.spec(instrument).zip(self.rules(desk, instrument));
+        let Some((spec, rules)) = found else {
+            return closing.because("the instrument is not configured");
         };
         let mut ticks = self.router.subscribe(&[instrument], Delivery::Conflate).ok();
         let (mut worst, mut pause) = (None, PAUSE_MIN);
