@@ -91,8 +91,13 @@ impl ShutdownReport {
     /// Failures that nothing above has told in the same words.
     fn failed(&self, reasons: &mut Vec<String>) {
         let unsaved = self.state.error.as_deref();
+        let hook = |failure: &Failure| {
+            let mut hooks = self.hooks.iter().filter(|hook| hook.ended != HookEnd::Done);
+            hooks.any(|hook| failure.scope == format!("gateway/hooks/{}", hook.name))
+        };
         let told = |failure: &&Failure| {
-            unsaved.is_some_and(|error| failure.reason.ends_with(error))
+            hook(failure)
+                || unsaved.is_some_and(|error| failure.reason.ends_with(error))
                 || reasons.iter().any(|reason| reason.ends_with(&*failure.reason))
         };
         let new: Vec<_> = self.failures.iter().filter(|failure| !told(failure)).collect();

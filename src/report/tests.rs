@@ -93,6 +93,10 @@ fn every_verdict_but_a_clean_one_has_a_reason_in_words() {
     }];
     let failure = |reason: &str| Failure { scope: "gateway".into(), reason: reason.into() };
     bad.failures = vec![failure("state not saved: disk full"), failure("index out of range")];
+    bad.failures.push(Failure {
+        scope: "gateway/hooks/model".into(),
+        reason: "hook of phase save_state: panicked: index out of range in the model".into(),
+    });
     bad.failures.extend((0..7).map(|number| failure(&format!("failure {number}"))));
     assert_eq!(
         bad.reasons(),
