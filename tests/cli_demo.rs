@@ -223,6 +223,16 @@ fn configuration(mock: &MockExchange, state: &Path) -> String {
     )
 }
 
+#[test]
+fn a_wrong_log_level_is_named_with_what_may_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = demo(directory.path()).args(["--log-level", "loud=very"]).output().unwrap();
+    let text = shown(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("the log level `loud=very` cannot be read; write"), "{text}");
+    assert!(!text.contains("gateway.log"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_from_a_configuration_ends_on_a_signal_and_says_why_it_cannot_start() {
     let kraken = Some(VenueConfig::default());

@@ -35,7 +35,12 @@ static FILE: OnceLock<JsonLog> = OnceLock::new();
 /// The file cannot be opened, or the filter cannot be read.
 pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let filter = terminal.parse::<Targets>().map_err(|error| invalid(error.to_string()))?;
+    let filter = terminal.parse::<Targets>().map_err(|_| {
+        invalid(format!(
+            "the log level `{terminal}` cannot be read; write a level (error, warn, info, debug, trace \
+             or off) or, for single parts, something like warn,exchange_gateway::order=info"
+        ))
+    })?;
     let (filter, level) = reload::Layer::new(filter);
     let readable = tracing_subscriber::fmt::layer()
         .compact()
@@ -46,7 +51,9 @@ pub(crate) fn install(terminal: &str, file: Option<&Path>) -> io::Result<()> {
         .with_filter(filter);
     let json = match file {
         Some(path) => {
-            let log = JsonLog::open(path, screen::patient_notice)?;
+            let log = JsonLog::open(path, screen::patient_notice).map_err(|error| {
+                io::Error::new(error.kind(), format!("the log {}: {error}", path.display()))
+            })?;
             let filter = FILE_FILTER.parse::<Targets>();
             _ = FILE.set(log.clone());
             Some(log.with_filter(filter.map_err(|error| invalid(error.to_string()))?))

@@ -27,7 +27,7 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) fn demo(args: &DemoArgs) -> io::Result<u8> {
     let log = args.log.clone().unwrap_or_else(|| args.state_dir.join("gateway.log"));
     if let Err(error) = logging::install(&args.log_level, Some(&log)) {
-        eprintln!("exchange-gateway: the log {}: {error}", log.display());
+        eprintln!("exchange-gateway: {error}");
         return Ok(USAGE);
     }
     let faults = match args.faults.as_ref().map(std::fs::read_to_string).transpose() {
@@ -91,7 +91,7 @@ async fn trade(args: &DemoArgs, mock: MockExchange, log: PathBuf) -> io::Result<
     let title = || {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         format!(
-            "demo   {} orders open, {} placed, {} fills   Ctrl-C to end",
+            "demo   {} orders open, {} placed, {} fills",
             gateway.orders().unfinished().len(),
             count(&activity.placed),
             count(&activity.fills),
