@@ -114,6 +114,10 @@ fn an_order_that_nobody_will_settle_is_settled_by_hand() {
         shown.lines().count()
     };
     assert_eq!(open(directory.path()), 3);
+    let runs = |directory: &Path| state(directory, &["show", "runs", "--json"]).1.lines().count();
+    let before = runs(directory.path());
+    let (code, ..) = state(directory.path(), &["settle", "gw999999", "--as", "canceled"]);
+    assert_eq!((code, runs(directory.path())), (Some(1), before), "nothing to settle is no run");
     let (code, shown, output) =
         state(directory.path(), &["settle", "gw000001", "gw999999", "--as", "canceled"]);
     assert_eq!(code, Some(1), "one of them is not there");

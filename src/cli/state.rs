@@ -79,8 +79,11 @@ fn show_verified(out: &mut impl Write, report: &VerifyReport, json: bool) -> io:
 
 /// Settles the named orders, of those that there are and that have not ended.
 fn settled(directory: &Path, args: &StateSettleArgs) -> Result<Vec<Order>, StateError> {
-    // Settling makes no database where there is none.
-    StateView::open(directory)?;
+    // Settling makes no database where there is none, and no run where there is nothing to settle.
+    let unfinished = StateView::open(directory)?.orders(usize::MAX, true)?;
+    if !unfinished.rows.iter().any(|order| args.orders.contains(&order.client_id)) {
+        return Ok(Vec::new());
+    }
     let directory = StateDirectory::open(directory)?;
     let status = match args.status {
         SettledStatus::Filled => OrderStatus::Filled,
