@@ -78,7 +78,7 @@ pub(crate) fn drain(args: &DrainArgs) -> io::Result<u8> {
         serde_json::to_writer(&mut out, &stored)?;
         out.write_all(b"\n")?;
     } else {
-        show(&mut out, &stored)?;
+        show(&mut out, &stored, args.place.config.is_some())?;
     }
     out.flush()?;
     for damage in &stored.damaged {
@@ -97,7 +97,7 @@ fn place(place: &StatePlace) -> Option<(PathBuf, Config)> {
     Some((directory, Config::default()))
 }
 
-fn show(out: &mut impl Write, stored: &StoredPlan) -> io::Result<()> {
+fn show(out: &mut impl Write, stored: &StoredPlan, configured: bool) -> io::Result<()> {
     let terminal = io::stdout().is_terminal();
     if let Some(run) = &stored.run {
         let (number, pid, started) = (run.run, run.pid, run.started);
@@ -142,10 +142,14 @@ fn show(out: &mut impl Write, stored: &StoredPlan) -> io::Result<()> {
     }
     let mut table = new_table(&["position", "held", "would be"], terminal);
     for position in stored.plan.exchanges.iter().flat_map(|plan| &plan.positions) {
-        let fate = if position.policy == ClosePolicy::Close { "closed" } else { "kept" };
+        let fate = match position.policy {
+            _ if !configured => "as [positions] says: name the file with --config",
+            ClosePolicy::Close => "closed",
+            ClosePolicy::Keep => "kept",
+        };
         table.add_row(vec![
             Cell::new(position.instrument),
-            right(position.quantity),
+            right(position.quantity.normalize()),
             Cell::new(fate),
         ]);
     }
