@@ -13,11 +13,11 @@ Keeps WebSocket connections to several exchanges, routes ticks and orders betwee
 bots, and closes cleanly: at exit, every order is confirmed closed by its exchange or named in the
 report.
 
-Stop it with Ctrl-C or SIGTERM; SIGHUP has `run` read risk limits and log level again, unless its
-terminal was closed, which ends it. A second signal, or SIGQUIT at once, forces the exit: every open
-order gets one cancel, nothing else is waited for, and it still saves and reports. SIGQUIT also shows
-what runs. A third signal ends the process at once, and a thread of its own does so if the shutdown
-does not end in time.";
+Stop it with Ctrl-C or SIGTERM. A second signal forces the exit: every open order gets one cancel,
+nothing else is waited for, and it still saves and reports. A third ends the process at once, and a
+thread of its own does so if the shutdown does not end in time. SIGQUIT (Ctrl-\\) forces at once,
+and shows what runs. SIGHUP has `run` read risk limits and log level again; if the terminal was
+closed, it shuts down.";
 
 macro_rules! exit_codes {
     () => {

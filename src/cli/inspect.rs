@@ -59,7 +59,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> io::Result<u8> {
     }
     out.flush()?;
     if !shown.has_shutdown {
-        eprintln!("{name}: no shutdown in {}", if args.all { "it" } else { "its last run" });
+        let place = if args.all { "it" } else { "its last run" };
+        let hint = "; it must be a log that `run --log FILE` or `demo` has written";
+        let hint = if broken > 0 { hint } else { "" };
+        eprintln!("{name}: no shutdown in {place}{hint}");
         return Ok(USAGE);
     }
     Ok(u8::from(shown.missing))

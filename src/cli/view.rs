@@ -61,8 +61,11 @@ pub(crate) async fn show(
 
 fn phase_note(phase: Phase) -> String {
     match phase {
-        Phase::Running => String::new(),
-        phase => format!("   SHUTTING DOWN: {}", phase.as_str().replace('_', " ")),
+        Phase::Running => "   Ctrl-C to end".to_owned(),
+        phase => {
+            let phase = phase.as_str().replace('_', " ");
+            format!("   SHUTTING DOWN: {phase}   Ctrl-C again forces")
+        }
     }
 }
 

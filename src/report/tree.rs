@@ -90,13 +90,15 @@ impl Tree {
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "What runs in phase {}", self.phase)?;
-        writeln!(f, "tasks")?;
+        writeln!(f, "scopes")?;
         for scope in &self.scopes {
             let depth = scope.scope.matches('/').count();
             let name = scope.scope.rsplit('/').next().unwrap_or(&scope.scope);
             let name = format!("{:depth$}{name}", "", depth = depth * 2);
             let ended = if scope.cancelled { ", asked to end" } else { "" };
-            writeln!(f, "  {name:<24} {:>3}   ends in {}{ended}", scope.tasks, scope.stops_in)?;
+            let (tasks, stops_in) = (scope.tasks, scope.stops_in);
+            let word = if tasks == 1 { "task," } else { "tasks," };
+            writeln!(f, "  {name:<24} {tasks:>3} {word:<6} ends in {stops_in}{ended}")?;
         }
         if self.scopes.is_empty() {
             writeln!(f, "  not known: something that hangs holds them")?;
