@@ -41,7 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(update) = updates.try_next() {
         println!("update: {} {}", update.order.id(), update.order.status);
         if let Some(fill) = &update.fill {
-            println!("  filled {} at {}, fee {:?}", fill.quantity, fill.price, fill.fee);
+            let fee = fill.fee.as_ref().map(|fee| format!(", fee {} {}", fee.amount, fee.asset));
+            let fee = fee.unwrap_or_default();
+            println!("  filled {} at {}{fee}", fill.quantity, fill.price);
         }
     }
 

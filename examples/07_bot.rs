@@ -7,6 +7,7 @@
 //! ```
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use exchange_gateway::types::{NewOrder, Price, Side, TickData};
@@ -15,7 +16,11 @@ use rust_decimal::Decimal;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let config = std::env::args().nth(1).ok_or("usage: 07_bot CONFIG.toml")?;
     let gateway = Gateway::start(Config::from_file(&config)?).await?;
 

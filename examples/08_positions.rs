@@ -23,20 +23,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
         gateway.orders().submit(order).await?;
         // The latest of each instrument, however slowly this is read.
         if let Some(position) = changes.next().await {
-            println!("{instrument}: {} at {:?}", position.quantity, position.entry);
+            let entry = position.entry.map_or_else(|| "-".to_owned(), |entry| entry.to_string());
+            println!("{instrument}: {} at {entry}", position.quantity);
         }
     }
 
     for valued in gateway.valuations() {
         let position = &valued.position;
         println!(
-            "{}: {} {}, profit {} less fees {}, and {:?} at the last {}",
+            "{}: {} {}, profit {} less fees {}, and {} at the last {}",
             position.instrument,
             position.quantity.normalize(),
             position.instrument.base(),
             position.realized.normalize(),
             position.fees.normalize(),
-            valued.unrealized,
+            valued
+                .unrealized
+                .map_or_else(|| "unknown".to_owned(), |open| open.normalize().to_string()),
             valued.basis.map_or("tick", |basis| basis.as_str()),
         );
     }

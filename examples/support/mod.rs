@@ -2,6 +2,7 @@
 //! would read its configuration with `Config::from_file("gateway.toml")` instead.
 
 use std::error::Error;
+use std::io::IsTerminal;
 
 use exchange_gateway::Config;
 use exchange_gateway::config::ExchangeConfig;
@@ -11,6 +12,8 @@ use mock_exchange::{MockConfig, MockExchange, VenueConfig};
 pub(crate) async fn mock_exchanges() -> Result<(MockExchange, Config), Box<dyn Error>> {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let mock = MockExchange::start(MockConfig {
