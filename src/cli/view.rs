@@ -64,7 +64,7 @@ fn phase_note(phase: Phase) -> String {
         Phase::Running => "   Ctrl-C to end".to_owned(),
         phase => {
             let phase = phase.as_str().replace('_', " ");
-            format!("   SHUTTING DOWN: {phase}   Ctrl-C again forces")
+            format!("   ENDING: {phase}; Ctrl-C forces")
         }
     }
 }
@@ -98,6 +98,12 @@ pub(crate) fn ticks_table(ticks: &[LastTick], now: Option<Timestamp>, colors: bo
     let when = if now.is_some() { "age" } else { "received" };
     let header = ["instrument", "bid", "ask", "last trade", "quantity", "ticks", when];
     let mut table = new_table(&header, colors);
+    if now.is_some() {
+        // A live table never wraps: what does not fit into 80 columns would be cut off.
+        for column in table.column_iter_mut().skip(1) {
+            column.set_padding((0, 1));
+        }
+    }
     for last in ticks {
         let (bid, ask) = quote(last);
         let (price, quantity, color) = trade(last);
