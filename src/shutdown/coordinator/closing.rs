@@ -175,7 +175,7 @@ impl Coordinator {
                 match self.dust(desk, closing) {
                     Some(dust) if desk.is_flat() => {
                         closing.because(dust.to_string());
-                        closing.dust = true;
+                        closing.dust = Some(self.held(closing.instrument));
                     }
                     _ => closing.because(reason.clone()),
                 }
