@@ -351,6 +351,36 @@ fn a_dropped_database_has_written_everything_and_takes_no_more() {
 }
 
 #[test]
+fn a_sealed_database_keeps_its_log_and_the_next_run_has_everything() {
+    for durability in [Durability::Process, Durability::Power] {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(directory.path()).unwrap();
+        let (database, _) = Database::open(&state, durability).unwrap();
+        let writer = database.writer();
+        for number in 0..1000 {
+            writer.record(Record::order(order(number, OrderStatus::Open)));
+        }
+        writer.record(Record::RunEnded(Box::new(run_end())));
+        database.seal().unwrap();
+        assert_eq!(wait(writer.flush()), Err(WriteFailed::Closed));
+        let log = directory.path().join("gateway.db-wal");
+        assert!(log.metadata().unwrap().len() > 0, "nothing has waited for the disk");
+        let report = verify(directory.path()).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        let view = StateView::open(directory.path()).unwrap();
+        assert_eq!(view.orders(2000, false).unwrap().rows.len(), 1000);
+        drop(view);
+        let (database, recovered) = Database::open(&state, durability).unwrap();
+        assert_eq!(recovered.orders.len(), 1000);
+        let run = recovered.previous_run.unwrap();
+        assert_eq!(run.outcome.as_deref(), Some("clean"));
+        database.close().unwrap();
+        assert!(!log.exists(), "a log is left behind");
+        assert!(verify(directory.path()).unwrap().is_sound());
+    }
+}
+
+#[test]
 fn a_callback_that_panics_harms_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let (database, _) = open(directory.path());

@@ -181,6 +181,9 @@ impl Coordinator {
         let began = course.began;
         let budget = Budget::new(&self.config, began);
         info!(trigger = self.trigger, "shutdown begins");
+        if let Some(database) = self.saving.as_ref().and_then(|saving| saving.database.as_ref()) {
+            database.rest();
+        }
         for connection in self.exchanges.iter().flat_map(|exchange| &exchange.connections) {
             connection.begin(began);
         }

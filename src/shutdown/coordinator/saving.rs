@@ -22,12 +22,13 @@ impl Coordinator {
         state.directory = saving.directory.path().display().to_string();
         let ticks = saving.router.last_ticks();
         state.last_ticks = ticks.iter().filter(|t| t.trade.is_some() || t.quote.is_some()).count();
-        let recorded = self.record_ticks(saving, &ticks).await;
-        let saved = SavedTicks { saved: self.clock.now(), ticks }.keeping(saving.previous.as_ref());
+        let recorded = self.record_ticks(saving, &ticks);
+        let saved = SavedTicks { saved: self.clock.now(), ticks: ticks.clone() };
+        let saved = saved.keeping(saving.previous.as_ref());
         let directory = saving.directory.clone();
-        let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved)).await;
+        let written = tokio::task::spawn_blocking(move || directory.save_last_ticks(&saved));
         // The kill switch may have tripped a moment ago, and is being kept.
-        saving.scope.join().await;
+        let (recorded, written, ()) = futures::join!(recorded, written, saving.scope.join());
         match written {
             Ok(Ok(())) => state.error = recorded.err().map(|failure| failure.to_string()),
             Ok(Err(problem)) => state.error = Some(problem.to_string()),
@@ -63,7 +64,7 @@ impl Coordinator {
         let writer = database.writer();
         writer.record(run_ended(report, began));
         let limit = self.seal_limit(began);
-        let closed = timeout(limit, tokio::task::spawn_blocking(move || database.close())).await;
+        let closed = timeout(limit, tokio::task::spawn_blocking(move || database.seal())).await;
         let hangs = closed.is_err();
         let problem = match closed {
             Ok(Ok(Ok(()))) => {

@@ -17,6 +17,8 @@ use super::wal::WalFollower;
 
 /// Committed records after which a checkpoint does not wait for a pause.
 const MANY: u64 = 4_000;
+/// The same while a shutdown is not to wait for the disk.
+const TOO_MANY: u64 = 40_000;
 /// How long the first record waits for others to be checkpointed with.
 const PAUSE: Duration = Duration::from_secs(2);
 /// A log longer than this, in bytes, holds the writer up until it can begin again.
@@ -25,6 +27,10 @@ const LOG_LIMIT: u64 = 256 << 20;
 #[derive(Debug, Default)]
 struct State {
     stopping: bool,
+    /// No last checkpoint is made at the end.
+    keep_log: bool,
+    /// Only a log that grows too long is checkpointed.
+    resting: bool,
     /// The writer is not to begin a transaction.
     held: bool,
 }
@@ -46,7 +52,8 @@ impl Checkpoints {
     /// Counts committed records; wakes the thread only at the first and at many.
     pub(super) fn committed(&self, records: u64) {
         let before = self.pending.fetch_add(records, Ordering::Relaxed);
-        if before == 0 || (before < MANY && before + records >= MANY) {
+        let reaches = |many| before < many && before + records >= many;
+        if before == 0 || reaches(MANY) || reaches(TOO_MANY) {
             let _state = self.state();
             self.changed.notify_all();
         }
@@ -60,9 +67,22 @@ impl Checkpoints {
         }
     }
 
-    pub(super) fn stop(&self) {
-        self.state().stopping = true;
+    /// Ends the thread; it makes a last checkpoint unless the log is to be kept.
+    pub(super) fn stop(&self, keep_log: bool) {
+        let mut state = self.state();
+        state.stopping = true;
+        state.keep_log = keep_log;
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// From now on only a log that grows too long is checkpointed.
+    pub(super) fn rest(&self) {
+        self.state().resting = true;
+    }
+
+    fn keeps_log(&self) -> bool {
+        self.state().keep_log
     }
 
     fn hold(&self, held: bool) {
@@ -73,16 +93,25 @@ impl Checkpoints {
     /// Waits for records and then for a pause. `false` at the end.
     fn wait_for_work(&self) -> bool {
         let pending = || self.pending.load(Ordering::Relaxed);
-        let state = self
-            .changed
-            .wait_while(self.state(), |state| !state.stopping && pending() == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(state, PAUSE, |state| !state.stopping && pending() < MANY)
-            .unwrap_or_else(PoisonError::into_inner);
-        self.pending.store(0, Ordering::Relaxed);
-        !state.stopping
+        let is_idle = |state: &State| {
+            let least = if state.resting { TOO_MANY } else { 1 };
+            !state.stopping && pending() < least
+        };
+        let mut state = self.state();
+        loop {
+            state = self
+                .changed
+                .wait_while(state, |state| is_idle(state))
+                .unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self
+                .changed
+                .wait_timeout_while(state, PAUSE, |state| !state.stopping && pending() < MANY)
+                .unwrap_or_else(PoisonError::into_inner);
+            if !is_idle(&state) {
+                self.pending.store(0, Ordering::Relaxed);
+                return !state.stopping;
+            }
+        }
     }
 }
 
@@ -120,7 +149,7 @@ impl Checkpointer {
         }
     }
 
-    /// Works until it is stopped, then makes a last checkpoint.
+    /// Works until it is stopped, then makes a last checkpoint, unless the log is kept.
     pub(super) fn run(mut self, signal: &Arc<Checkpoints>) -> Result<(), StateError> {
         while signal.wait_for_work() {
             if let Err(error) = self.checkpoint() {
@@ -138,6 +167,9 @@ impl Checkpointer {
                     warn!(%error, "checkpoint of the state database failed");
                 }
             }
+        }
+        if signal.keeps_log() {
+            return Ok(());
         }
         let complete = self.checkpoint()?;
         drop(self.holder);
@@ -219,5 +251,30 @@ impl Checkpointer {
             return Ok(());
         }
         self.sums.save(&self.sums_file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_rest_only_a_log_that_grows_too_long_is_checkpointed() {
+        let signal = Checkpoints::default();
+        signal.rest();
+        signal.committed(MANY);
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| signal.wait_for_work());
+            signal.committed(TOO_MANY);
+            assert!(work.join().unwrap());
+        });
+        assert_eq!(signal.pending.load(Ordering::Relaxed), 0, "it has waited for all of them");
+        signal.committed(MANY);
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| signal.wait_for_work());
+            signal.stop(true);
+            assert!(!work.join().unwrap());
+        });
+        assert!(signal.keeps_log());
     }
 }

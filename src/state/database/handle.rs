@@ -179,15 +179,31 @@ impl Database {
     /// # Errors
     /// The reason why records were not written; [`Writer::emergency_dump`] still has them.
     pub fn close(mut self) -> Result<(), WriteFailed> {
-        self.end()
+        self.end(false)
     }
 
-    fn end(&mut self) -> Result<(), WriteFailed> {
+    /// Leaves what is committed in the log from now on, unless the log grows too long, so that
+    /// nothing that waits for the disk is in the way of a shutdown.
+    pub(crate) fn rest(&self) {
+        self.checkpoints.rest();
+    }
+
+    /// Writes all that was recorded and closes the database, with the log as it is: the next start
+    /// reads it, as after any other end of the process. Nothing waits for the disk that the
+    /// [`Durability`] does not ask for. Records that come later fail. Blocks.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn seal(mut self) -> Result<(), WriteFailed> {
+        self.end(true)
+    }
+
+    fn end(&mut self, keep_log: bool) -> Result<(), WriteFailed> {
         let Some(threads) = self.threads.take() else { return Ok(()) };
         self.queue.close();
         let panicked = |_| WriteFailed::Refused("a thread of the state database panicked".into());
         let written = threads.writer.join().map_err(panicked);
-        self.checkpoints.stop();
+        self.checkpoints.stop(keep_log);
         let checkpointed = threads.checkpointer.join().map_err(panicked);
         if let Some(failure) = self.queue.failure() {
             return Err(failure);
@@ -206,7 +222,7 @@ impl std::fmt::Debug for Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Err(failure) = self.end() {
+        if let Err(failure) = self.end(false) {
             tracing::error!(%failure, "the state database was not closed in order");
         }
     }
