@@ -6,11 +6,13 @@
 
 mod closing;
 mod fallback;
+mod fates;
 mod least;
 mod resuming;
 mod switching;
 
 pub(crate) use closing::ClosingPass;
+pub(crate) use fates::Fates;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
@@ -25,7 +27,6 @@ use super::book::{Book, Change, Effects, Moment, Patience, Work};
 use super::gate::{Gate, Permit};
 use super::lane::{Command, Lane, LaneRefusal, LaneState, Popped};
 use super::limiter::{CancelRequests, Limiter};
-use super::report::order_report;
 use super::switch::{Switch, SwitchSettings};
 use super::{IdGenerator, Journal, OrderError, OrderUpdate};
 use crate::clock::Clock;
@@ -33,7 +34,7 @@ use crate::exchange::{
     MassCancel, OrderEvent, OrderLimits, OrderNews, SymbolTable, TradingRestriction,
 };
 use crate::positions::Positions;
-use crate::report::{LeftoverOrder, OrderReport, Phase};
+use crate::report::{LeftoverOrder, Phase};
 use crate::risk::Risk;
 use crate::state::{IntentRefused, Record, RecoveredOrder, WriteFailed, Writer};
 use crate::types::{
@@ -756,16 +757,13 @@ impl Desk {
         }
     }
 
-    /// Whether a cancel has been written for every order that is to be cancelled.
+    /// Waits until a cancel has been written for every order that is to be cancelled. Cancel safe.
     pub(crate) async fn cancels_written(&self) {
+        let mut first = None;
         loop {
             let changed = self.changed.notified();
-            let missing = self.state().book.watched().any(|entry| {
-                !entry.order.status.is_terminal()
-                    && entry.order.request.on_shutdown == OnShutdown::Cancel
-                    && entry.cancel.as_ref().is_none_or(|cancel| cancel.attempts == 0)
-            });
-            if !missing {
+            first = self.state().book.next_unwritten(first);
+            if first.is_none() {
                 return;
             }
             changed.await;
@@ -775,23 +773,6 @@ impl Desk {
     /// Wakes those who wait for cancels to be written; the connection calls it after writing.
     pub(crate) fn written(&self) {
         self.changed.notify_waiters();
-    }
-
-    /// What became of every order that shutdown found unfinished.
-    pub(crate) fn order_reports(&self) -> Vec<OrderReport> {
-        self.reports(None)
-    }
-
-    /// The same, with the times since the shutdown began.
-    pub(crate) fn order_reports_since(&self, began: Instant) -> Vec<OrderReport> {
-        self.reports(Some(began))
-    }
-
-    fn reports(&self, began: Option<Instant>) -> Vec<OrderReport> {
-        let state = self.state();
-        let connected = state.connected_before_close;
-        let connected = connected.unwrap_or_else(|| self.lane.state() != LaneState::Down);
-        state.book.watched().map(|entry| order_report(entry, connected, began)).collect()
     }
 
     /// Orders of the exchange's list that are not the gateway's.

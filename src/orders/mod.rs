@@ -15,7 +15,7 @@ mod report;
 mod switch;
 
 pub(crate) use book::{Errands, Patience};
-pub(crate) use desk::{ClosingPass, Desk, DeskSettings, Next};
+pub(crate) use desk::{ClosingPass, Desk, DeskSettings, Fates, Next};
 pub use error::OrderError;
 pub(crate) use gate::Permit;
 pub use handle::Orders;

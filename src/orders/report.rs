@@ -11,19 +11,7 @@ use crate::types::OrderStatus;
 pub(super) fn order_report(entry: &Entry, connected: bool, began: Option<Instant>) -> OrderReport {
     let order = &entry.order;
     let cancel = entry.cancel.as_ref();
-    let fate = match order.status {
-        OrderStatus::Filled if entry.closing.is_some() => OrderFate::Filled,
-        OrderStatus::Filled => OrderFate::FilledDuringCancel,
-        OrderStatus::Canceled => OrderFate::Canceled,
-        OrderStatus::Rejected => OrderFate::Rejected,
-        OrderStatus::Expired => OrderFate::Expired,
-        OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
-        OrderStatus::Open | OrderStatus::PartiallyFilled if entry.is_kept() => OrderFate::Kept,
-        // Meant to be kept, but nobody knows whether it is still there.
-        OrderStatus::Open | OrderStatus::PartiallyFilled if cancel.is_none() => OrderFate::Unknown,
-        OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
-        OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
-    };
+    let fate = fate(entry);
     let written = cancel.and_then(|cancel| cancel.first_written);
     let confirmed_after_ms = written.zip(entry.ended).and_then(|(from, to)| millis(from, to));
     let since = |at: Option<Instant>| began.zip(at).and_then(|(from, to)| millis(from, to));
@@ -47,6 +35,25 @@ pub(super) fn order_report(entry: &Entry, connected: bool, began: Option<Instant
         confirmed_after_ms,
         cancel_path: entry.confirmed_over,
         reason,
+    }
+}
+
+/// What became of one order; a whole report costs much more.
+pub(super) fn fate(entry: &Entry) -> OrderFate {
+    match entry.order.status {
+        OrderStatus::Filled if entry.closing.is_some() => OrderFate::Filled,
+        OrderStatus::Filled => OrderFate::FilledDuringCancel,
+        OrderStatus::Canceled => OrderFate::Canceled,
+        OrderStatus::Rejected => OrderFate::Rejected,
+        OrderStatus::Expired => OrderFate::Expired,
+        OrderStatus::NotSent | OrderStatus::Pending => OrderFate::NotSent,
+        OrderStatus::Open | OrderStatus::PartiallyFilled if entry.is_kept() => OrderFate::Kept,
+        // Meant to be kept, but nobody knows whether it is still there.
+        OrderStatus::Open | OrderStatus::PartiallyFilled if entry.cancel.is_none() => {
+            OrderFate::Unknown
+        }
+        OrderStatus::Open | OrderStatus::PartiallyFilled => OrderFate::StillOpen,
+        OrderStatus::Sent | OrderStatus::OutcomeUnknown => OrderFate::Unknown,
     }
 }
 

@@ -236,12 +236,9 @@ impl Coordinator {
     /// Names every order whose single fills the exchange has not told: it is closed all the same.
     fn name_missing_fills(&self) {
         for exchange in &self.exchanges {
-            let orders = exchange.desk.order_reports();
-            for order in orders.iter().filter(|order| order.booked < order.filled) {
-                let missing = order.filled - order.booked;
+            for (id, missing, filled) in exchange.desk.missing_fills() {
                 exchange.scope.fail(format!(
-                    "fills of order {} are not told by the exchange: quantity {missing} of {}",
-                    order.client_id, order.filled
+                    "fills of order {id} are not told by the exchange: quantity {missing} of {filled}"
                 ));
             }
         }

@@ -14,6 +14,7 @@ mod entry;
 mod exposure;
 mod fills;
 mod mass;
+mod written;
 
 #[cfg(test)]
 mod tests;

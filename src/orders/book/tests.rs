@@ -79,6 +79,9 @@ impl Bench {
     /// What the orders may still add to positions is counted as if every order was looked at.
     fn counts_hold(&mut self) {
         let instrument = "binance:BTC-USDT".parse().unwrap();
+        let unwritten = self.book.next_unwritten(None);
+        assert_eq!(unwritten.is_some(), self.book.lacks_cancel_searched());
+        assert_eq!(self.book.next_unwritten(unwritten), unwritten, "from there on");
         let searched = self.book.open_quantities_searched(instrument);
         assert_eq!(self.book.open_quantities(instrument), searched);
     }

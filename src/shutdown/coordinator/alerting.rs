@@ -102,7 +102,7 @@ impl Coordinator {
     fn alert_orders(&self) {
         const HELP: &str = "look them up at the exchange, and see the report";
         for exchange in &self.exchanges {
-            let (name, orders) = (Some(exchange.name), exchange.desk.order_reports());
+            let (name, orders) = (Some(exchange.name), exchange.desk.orders_left());
             let of = |fate| orders.iter().filter(move |order| order.fate == fate);
             let leftovers = exchange.desk.leftovers();
             let open: Vec<_> = of(OrderFate::StillOpen)

@@ -8,7 +8,8 @@ use tracing::error;
 
 use super::{CUT_LIMIT, Coordinator, ExchangeParts};
 use crate::connection::{StageDetails, log_stage};
-use crate::report::{OrderReport, Stage, StageReport};
+use crate::orders::Fates;
+use crate::report::{Stage, StageReport};
 
 impl Coordinator {
     pub(super) async fn stop_intake(&self, began: Instant) {
@@ -43,20 +44,19 @@ impl Coordinator {
 
     /// Logs that the cancels of an exchange have ended, at that moment, unless orders are left.
     fn name_confirmed(&self, exchange: &ExchangeParts, began: Instant) {
-        let orders = exchange.desk.order_reports();
-        if !orders.iter().any(|order| order.fate.is_left()) {
-            self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(&orders));
+        let fates = exchange.desk.fates();
+        if fates.left == 0 {
+            self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(fates));
         }
     }
 
     /// Logs how the other cancels ended, and every order whose cancel was not confirmed.
     pub(super) fn name_unconfirmed(&self, began: Instant) {
         for exchange in &self.exchanges {
-            let orders = exchange.desk.order_reports();
-            let left: Vec<&OrderReport> =
-                orders.iter().filter(|order| order.fate.is_left()).collect();
+            let left = exchange.desk.orders_left();
             if !left.is_empty() || !self.has_reached(exchange, Stage::CancelsConfirmed) {
-                self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(&orders));
+                let fates = exchange.desk.fates();
+                self.stage(exchange, Stage::CancelsConfirmed, began, &confirmed(fates));
             }
             let forced = self.force.is_cancelled();
             // If all is flat it is taken off with the positions, if it has not been.
@@ -143,12 +143,10 @@ impl Coordinator {
 }
 
 /// How many cancelled orders are confirmed closed, and how many orders are not.
-fn confirmed(orders: &[OrderReport]) -> StageDetails<'static> {
-    let left = |order: &&OrderReport| order.fate.is_left();
-    let cancelled = orders.iter().filter(|order| order.cancel_attempts > 0);
+fn confirmed(fates: Fates) -> StageDetails<'static> {
     StageDetails {
-        count: Some(cancelled.filter(|order| !left(order)).count()),
-        unconfirmed: Some(orders.iter().filter(left).count()),
+        count: Some(fates.closed),
+        unconfirmed: Some(fates.left),
         ..StageDetails::default()
     }
 }
