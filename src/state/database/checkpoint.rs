@@ -24,11 +24,17 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// A log longer than this, in bytes, holds the writer up until it can begin again.
 const LOG_LIMIT: u64 = 256 << 20;
 
+/// What becomes of the log at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Checkpointed,
+    Kept,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    stopping: bool,
-    /// No last checkpoint is made at the end.
-    keep_log: bool,
+    /// The thread is to end, and how.
+    end: Option<End>,
     /// Only a log that grows too long is checkpointed.
     resting: bool,
     /// The writer is not to begin a transaction.
@@ -69,10 +75,7 @@ impl Checkpoints {
 
     /// Ends the thread; it makes a last checkpoint unless the log is to be kept.
     pub(super) fn stop(&self, keep_log: bool) {
-        let mut state = self.state();
-        state.stopping = true;
-        state.keep_log = keep_log;
-        drop(state);
+        self.state().end = Some(if keep_log { End::Kept } else { End::Checkpointed });
         self.changed.notify_all();
     }
 
@@ -82,7 +85,7 @@ impl Checkpoints {
     }
 
     fn keeps_log(&self) -> bool {
-        self.state().keep_log
+        self.state().end == Some(End::Kept)
     }
 
     fn hold(&self, held: bool) {
@@ -95,7 +98,7 @@ impl Checkpoints {
         let pending = || self.pending.load(Ordering::Relaxed);
         let is_idle = |state: &State| {
             let least = if state.resting { TOO_MANY } else { 1 };
-            !state.stopping && pending() < least
+            state.end.is_none() && pending() < least
         };
         let mut state = self.state();
         loop {
@@ -105,11 +108,11 @@ impl Checkpoints {
                 .unwrap_or_else(PoisonError::into_inner);
             (state, _) = self
                 .changed
-                .wait_timeout_while(state, PAUSE, |state| !state.stopping && pending() < MANY)
+                .wait_timeout_while(state, PAUSE, |state| state.end.is_none() && pending() < MANY)
                 .unwrap_or_else(PoisonError::into_inner);
             if !is_idle(&state) {
                 self.pending.store(0, Ordering::Relaxed);
-                return !state.stopping;
+                return state.end.is_none();
             }
         }
     }
