@@ -6,6 +6,7 @@
 //! gateway is spawned here: none is detached, and one that panics becomes a named failure.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -196,6 +197,12 @@ impl Scope {
         self.inner.failures.follow(Box::new(listener));
     }
 
+    /// How many of them are listed one by one. They stay the first of the list.
+    pub(crate) fn failures_listed(&self) -> usize {
+        let kept = self.inner.failures.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0.len()
+    }
+
     /// Every failure in the whole tree so far.
     pub(crate) fn failures(&self) -> Vec<Failure> {
         self.inner.failures.list()
@@ -208,9 +215,12 @@ impl std::fmt::Debug for Scope {
     }
 }
 
+/// How many failures more than are kept there were of each part: `gateway`, or what is right below.
+type More = BTreeMap<String, usize>;
+
 #[derive(Default)]
 struct Failures {
-    kept: Mutex<(Vec<(AlertKind, Failure)>, usize)>,
+    kept: Mutex<(Vec<(AlertKind, Failure)>, More)>,
     listener: OnceLock<Listener>,
 }
 
@@ -221,7 +231,9 @@ impl Failures {
         if kept.0.len() < MAX_FAILURES {
             kept.0.push((kind, failure));
         } else {
-            kept.1 += 1;
+            let mut parts = failure.scope.splitn(3, '/');
+            let part: Vec<_> = parts.by_ref().take(2).collect();
+            *kept.1.entry(part.join("/")).or_default() += 1;
         }
         // Looked at under the lock, so that a failure is told either here or by `follow`.
         let listener = self.listener.get();
@@ -248,10 +260,10 @@ impl Failures {
     fn list(&self) -> Vec<Failure> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list: Vec<_> = kept.0.iter().map(|(_, failure)| failure.clone()).collect();
-        if kept.1 > 0 {
-            let reason = format!("{} more failures, see the log", kept.1);
-            list.push(Failure { scope: "gateway".into(), reason });
-        }
+        list.extend(kept.1.iter().map(|(scope, count)| {
+            let reason = format!("{count} more failures, see the log");
+            Failure { scope: scope.clone(), reason }
+        }));
         list
     }
 }

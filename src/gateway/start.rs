@@ -473,7 +473,7 @@ pub(super) fn launch(
     let answer_limit = answer_limit(shutdown);
     let name = prepared.config.name;
     let scope = root.child(name.as_str(), Phase::Complete);
-    let failures_before = root.failures().len();
+    let failures_before = root.failures_listed();
     let cut = CancellationToken::new();
 
     let watch = scope.child("orders", Phase::Disconnect);

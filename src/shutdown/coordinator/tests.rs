@@ -414,3 +414,22 @@ async fn nothing_that_closes_a_position_is_written_once_the_last_report_is_made(
     let refused = pass.submit(NewOrder::market(instrument, Side::Sell, Quantity(1.into())));
     assert!(matches!(refused, Err(OrderError::Stopping { .. })), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_drain_tells_of_failures_although_many_were_before() {
+    let root = Scope::root("gateway");
+    for _ in 0..300 {
+        root.fail("a damaged row");
+    }
+    let parts = exchange(&root, "kraken");
+    let failures_before = root.failures_listed();
+    let mut parts = Arc::into_inner(parts).unwrap();
+    parts.failures_before = failures_before;
+    let mut drain = coordinator(&parts.scope, Vec::new());
+    drain.exchanges = vec![Arc::new(parts)];
+    assert_eq!(drain.failures(), []);
+    drain.exchanges[0].scope.fail("1 tasks did not end");
+    let scopes: Vec<_> = drain.failures().into_iter().map(|failure| failure.scope).collect();
+    assert_eq!(scopes, ["gateway/kraken"]);
+    assert_eq!(root.failures().len(), 258, "the rest is counted");
+}
