@@ -240,8 +240,9 @@ fn in_a_terminal(bench: &Bench, before: &str) -> (Child, u32) {
     let id = bench.path("id");
     // It would leave a file in the working directory.
     let output = if before == "nohup" { ">/dev/null 2>&1" } else { "" };
+    // These tests may themselves run under nohup, whose mark is inherited.
     let line = format!(
-        "echo $$ > {}; exec {before} {} {} {output}",
+        "echo $$ > {}; exec env --default-signal=HUP {before} {} {} {output}",
         id.display(),
         env!("CARGO_BIN_EXE_exchange-gateway"),
         words.join(" ")
